@@ -1,0 +1,153 @@
+// The cli room: tenantctl isolate, verify-isolation and create-login.
+
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { loginPassword } from "../../config/terminal.js";
+import { TenantctlError } from "../../errors.js";
+import { exitCodes } from "../exit.js";
+import {
+  count,
+  countFromZero,
+  duration,
+  fleetCommand,
+  gather,
+  limitHelp,
+  limitsOf,
+  type Program,
+  selectionOf,
+} from "../options.js";
+import { ask } from "../prompt.js";
+import { runCode, runLines, table } from "../results.js";
+import { runCommand } from "../session.js";
+import { countOf, grouped } from "../words.js";
+
+export function addIsolate(program: Program): void {
+  fleetCommand(program, "isolate", "give each tenant a database role that may use its own schema alone")
+    .option("--undo", "back again: the app role gets its rights, and the tenants' roles are dropped")
+    .option("--keep", "the app role keeps the rights that it has, until the application takes on the tenants' roles")
+    .option("--again", "also where nothing seems to lack: takes away what was granted to others, table by table")
+    .option(...limitHelp.concurrency, count)
+    .option(...limitHelp.lockTimeout, duration)
+    .option(...limitHelp.lockWait, duration)
+    .option(...limitHelp.retries, countFromZero)
+    .addHelpText(
+      "after",
+      `
+For a fleet that was there before "isolation": "role" was in the config; later, create-tenant and migrate do it. Each tenant is one
+transaction. docs/isolation.md says what it guards against, and what it does not.
+
+Examples:
+  tenantctl isolate --keep      the roles are there, and the application goes on as before
+  tenantctl isolate             when the application takes them on: without them it has no rights
+  tenantctl isolate --undo      with "isolation" taken out of the config`,
+    )
+    .action((tenants, options, command) =>
+      runCommand(command, async ({ core, fleet, stop, style, print }) => {
+        const { undo, keep, again } = options;
+        const limits = { undo, keep, again, ...limitsOf(options, stop) };
+        const result = await core.isolate(await fleet(), selectionOf(tenants, options), limits);
+        const what = undo ? "no longer isolated" : "isolated";
+        print(core.runJson(result, "migrated"), () =>
+          runLines(result, what, style, `tenantctl isolate${undo ? " --undo" : ""}`),
+        );
+        return runCode(result);
+      }),
+    );
+}
+
+const linesShown = 50;
+
+export function addVerifyIsolation(program: Program): void {
+  fleetCommand(program, "verify-isolation", "look whether the database keeps tenants apart, and try")
+    .option(
+      "--attempts <n|all>",
+      "for how many tenants it is tried, besides what the catalog says of all (default: 10)",
+      attempts,
+    )
+    .option(
+      "--allow <right>",
+      'a right that is wanted, as it is told here: "insert shared.plans"; * is anything; may be repeated',
+      gather,
+    )
+    .addHelpText(
+      "after",
+      `
+Looks for every right with which a tenant's role, or the application's without one, reaches what is not the tenant's own; then takes on
+the roles of a sample and tries to read, write, create and look up. Nothing that it tries stays. What is wanted all the same is listed in the
+config, "isolationAllows": ["insert shared.plans", "execute *.sign_up() to PUBLIC"], where a warning tells of what is no longer there.
+
+Examples:
+  tenantctl verify-isolation
+  tenantctl verify-isolation --allow 'insert shared.plans'
+  tenantctl verify-isolation thor --attempts all
+  tenantctl verify-isolation --json
+
+Exit code: 4 when anything gets through, or a tenant's role lacks a right in its own schema.`,
+    )
+    .action((tenants, options, command) =>
+      runCommand(command, async ({ core, fleet, style, print }) => {
+        const found = await core.verifyIsolation(await fleet(), selectionOf(tenants, options), options);
+        print(found, () => {
+          const { leaks, lacks, allowed, attempts } = found;
+          const rows = [
+            ...leaks.map(({ role, object, privilege, how, hint }) => [role, "has", privilege, object, how, hint]),
+            ...lacks.map(({ role, object, privilege, how, hint }) => [role, "lacks", privilege, object, how, hint]),
+          ];
+          const lines =
+            rows.length === 0
+              ? []
+              : table(["ROLE", "", "PRIVILEGE", "OBJECT", "HOW", "HINT"], rows.slice(0, linesShown), style);
+          if (rows.length > linesShown)
+            lines.push(`… and ${grouped(rows.length - linesShown)} more: --json has all of them`);
+          for (const { tenant, statement, outcome } of attempts.unexpected.slice(0, linesShown))
+            lines.push(`${tenant}: ${statement}: ${outcome}`);
+          const summary = `${countOf(found.tenants, "tenant")}: ${grouped(leaks.length)} too many, ${grouped(lacks.length)} lacking${allowed.length === 0 ? "" : `, ${grouped(allowed.length)} allowed`}; ${countOf(attempts.tried, "attempt")} in ${grouped(attempts.tenants)} of them, ${grouped(attempts.unexpected.length)} unexpected`;
+          return [...lines, found.ok ? style.good(summary) : style.bad(summary)];
+        });
+        return found.ok ? exitCodes.done : exitCodes.checkFound;
+      }),
+    );
+}
+
+function attempts(text: string): number | "all" {
+  if (text === "all") return text;
+  if (/^\d{1,7}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("it is a whole number, or all.");
+}
+
+export function addCreateLogin(program: Program): void {
+  program
+    .command("create-login")
+    .summary("a login role for one tenant, which can be nobody else")
+    .description(
+      "make a login role that has one tenant's rights and can take on no other role; once more: its password is changed",
+    )
+    .argument("<tenant>", "the tenant's name")
+    .option("--drop", "drop it")
+    .addHelpText(
+      "after",
+      `
+The password is that of TENANTCTL_LOGIN_PASSWORD, or is asked for. It is in no statement: the server gets what it would keep of it.
+
+Examples:
+  TENANTCTL_LOGIN_PASSWORD="$(cat thor.password)" tenantctl create-login thor
+  tenantctl create-login thor --drop`,
+    )
+    .action((tenant, options, command) =>
+      runCommand(command, async ({ core, fleet, style, print }) => {
+        const login = options.drop
+          ? await core.dropLogin(await fleet(), tenant)
+          : await core.createLogin(await fleet(), tenant, await password(tenant));
+        const words = { created: "created", changed: "new password for", dropped: "dropped", missing: "there is no" };
+        print(login, () => [style.good(`${words[login.outcome]} ${login.login}`)]);
+        return exitCodes.done;
+      }),
+    );
+}
+
+async function password(tenant: string): Promise<string> {
+  const found = loginPassword() ?? (await ask(`password for the login of ${tenant}: `, { secret: true }));
+  if (found) return found;
+  throw new TenantctlError("USAGE", "a login needs a password", {
+    hint: "TENANTCTL_LOGIN_PASSWORD, or a terminal to ask on",
+  });
+}

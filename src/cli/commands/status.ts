@@ -1,0 +1,104 @@
+// The cli room: tenantctl status, where the fleet stands.
+
+import type { FleetStatus, TenantStatus } from "../../fleet/index.js";
+import { exitCodes } from "../exit.js";
+import type { Program } from "../options.js";
+import { fleetCommand, selectionOf } from "../options.js";
+import { table } from "../results.js";
+import { runCommand } from "../session.js";
+import type { Style } from "../style.js";
+import { countOf, grouped, visible } from "../words.js";
+
+export function addStatus(program: Program): void {
+  fleetCommand(program, "status", "where the fleet stands, grouped by version")
+    .option("--check", "exit with 4 when anyone is not current")
+    .option("--list", "list every tenant, also those that are current")
+    .option("--verify", "read every ledger and compare it with its stamp")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  tenantctl status\n  tenantctl status --check --quiet     for CI: 0 all current, 4 not\n  tenantctl status thor --list --json",
+    )
+    .action((tenants, options, command) =>
+      runCommand(command, async ({ core, fleet, style, print }) => {
+        const found = await core.status(await fleet(), selectionOf(tenants, options), {
+          verify: options.verify ?? false,
+        });
+        const isListed = (tenant: TenantStatus) => options.list || tenant.state !== "current";
+        const { wrongStamps, ...shape } = found;
+        const value = { ...shape, tenants: found.tenants.filter(isListed), ...(options.verify ? { wrongStamps } : {}) };
+        print(value, () => statusLines(found, options.list ?? false, style));
+        return options.check && !isCurrent(found) ? exitCodes.checkFound : exitCodes.done;
+      }),
+    );
+}
+
+function isCurrent({ summary, shared, wrongStamps }: FleetStatus): boolean {
+  return (
+    summary.current === summary.tenants && (shared === null || shared.state === "current") && wrongStamps.length === 0
+  );
+}
+
+// At thousands of tenants a person reads groups; names only of those that need somebody.
+const namesShown = 5;
+
+function statusLines(found: FleetStatus, list: boolean, style: Style): string[] {
+  const { summary, shared, wrongStamps } = found;
+  const lines: string[] = [];
+  if (shared && shared.state !== "current")
+    lines.push(
+      `shared schema ${visible(shared.schema)}: ${style.warn(shared.state)}${shared.pending.length > 0 ? `, ${shared.pending.length} behind` : ""}`,
+    );
+  if (list)
+    lines.push(...table(["TENANT", "SCHEMA", "STATE", "VERSION", "PENDING"], found.tenants.map(rowOf), style), "");
+  for (const group of groups(found)) {
+    const names = group.names.slice(0, namesShown).join(", ");
+    const more = group.names.length > namesShown ? ", …" : "";
+    const shown = group.state === "current" ? "" : style.dim(`  ${names}${more}`);
+    lines.push(`${grouped(group.names.length).padStart(7)}  ${colour(group.state, style)(group.words)}${shown}`);
+  }
+  const total = `${countOf(summary.tenants, "tenant")}, ${grouped(summary.current)} current`;
+  lines.push(summary.current === summary.tenants ? style.good(total) : style.bold(total));
+  if (wrongStamps.length > 0)
+    lines.push(
+      `${style.warn("warning:")} stamp and ledger disagree: ${wrongStamps.join(", ")}; tenantctl migrate mends it`,
+    );
+  return lines;
+}
+
+function rowOf(tenant: TenantStatus): string[] {
+  return [tenant.name, tenant.schema, tenant.state, tenant.version ?? "-", String(tenant.pending.length)];
+}
+
+interface Group {
+  state: TenantStatus["state"];
+  words: string;
+  names: string[];
+}
+
+const order: TenantStatus["state"][] = ["current", "pending", "ahead", "changed", "unmanaged", "missing"];
+
+function groups({ tenants }: FleetStatus): Group[] {
+  const found = new Map<string, Group>();
+  for (const tenant of tenants) {
+    const words = wordsOf(tenant);
+    const group = found.get(words) ?? { state: tenant.state, words, names: [] };
+    group.names.push(tenant.name);
+    found.set(words, group);
+  }
+  return [...found.values()].sort(
+    (a, b) => order.indexOf(a.state) - order.indexOf(b.state) || b.names.length - a.names.length,
+  );
+}
+
+function wordsOf({ state, version, pending }: TenantStatus): string {
+  const at = version === null ? "" : ` at ${version}`;
+  if (state === "current") return `current${at}`;
+  if (state === "pending")
+    return `${pending.length === 1 ? "one" : pending.length} behind${at === "" ? ", none applied" : at}`;
+  return `${state}${at}`;
+}
+
+function colour(state: TenantStatus["state"], style: Style): (text: string) => string {
+  if (state === "current") return style.good;
+  return state === "pending" ? style.warn : style.bad;
+}

@@ -1,0 +1,132 @@
+// Config room: which file is the config.
+
+import { type Stats, statSync } from "node:fs";
+import path from "node:path";
+import type { Options, PublicExplorer } from "cosmiconfig";
+import { TenantctlError } from "../errors.js";
+import { loadModule, MEND_HINT, parseJson, parseYaml, type Source } from "./source.js";
+
+const PLACES = [
+  ...["json", "jsonc", "yaml", "yml", "ts", "js", "mjs"].map((ending) => `tenants.config.${ending}`),
+  "package.json",
+];
+const PACKAGE_KEY = "tenantctl";
+const INIT_HINT = "tenantctl init writes one";
+
+type Load = (file: string, text: string) => Promise<Source>;
+
+/**
+ * Finds the config from the folder upwards, and reads it.
+ *
+ * @param config the file, when it is known: it is then not looked for.
+ * @throws TenantctlError CONFIG_NOT_FOUND, CONFIG_INVALID.
+ */
+export async function findConfig(cwd: string, config: string | undefined): Promise<Source> {
+  const file = config === undefined ? undefined : existing(cwd, config);
+  const explorer = await createExplorer(cwd);
+  if (file !== undefined) {
+    const source = await explorer.load(file);
+    if (source !== undefined) return source;
+    throw new TenantctlError("CONFIG_NOT_FOUND", `no "${PACKAGE_KEY}" in ${file}`, { hint: INIT_HINT });
+  }
+  for (let folder = cwd; ; folder = path.dirname(folder)) {
+    const source = await explorer.search(folder);
+    if (source !== undefined) return source;
+    if (folder === path.dirname(folder)) {
+      throw new TenantctlError("CONFIG_NOT_FOUND", `no tenants.config.* (${cwd} and the folders above it)`, {
+        hint: INIT_HINT,
+      });
+    }
+  }
+}
+
+/**
+ * Reads the text of a config file, as `findConfig` would; for files that change while we run.
+ *
+ * @throws ProblemsError CONFIG_INVALID.
+ */
+export async function parseConfigText(file: string, label: string, text: string): Promise<Source> {
+  const names = { file, label };
+  if (/^\.ya?ml$/.test(path.extname(file))) return await parseYaml(names, text);
+  return await parseJson(names, text, isPackageJson(file) ? [PACKAGE_KEY] : []);
+}
+
+async function createExplorer(cwd: string) {
+  const { cosmiconfig } = await import("cosmiconfig");
+  const label = (file: string) => path.relative(cwd, file);
+  const text: Load = (file, content) => parseConfigText(file, label(file), content);
+  const module: Load = (file) => loadModule({ file, label: label(file) });
+  const packageJson = async (file: string, content: string) => {
+    // the package.json of every folder above comes by, and only one with our key has to be right
+    const source = content.includes(`"${PACKAGE_KEY}"`) ? await text(file, content) : undefined;
+    return { [PACKAGE_KEY]: source?.value === undefined ? undefined : source };
+  };
+  // what cosmiconfig sees is a Source: of the value itself it would merge a `$import`, which no edit could write back
+  const explorer = startCosmiconfig(cosmiconfig, {
+    searchPlaces: PLACES,
+    searchStrategy: "none",
+    ignoreEmptySearchPlaces: false,
+    cache: false,
+    loaders: {
+      ".json": (file, content) => (isPackageJson(file) ? packageJson(file, content) : text(file, content)),
+      ...Object.fromEntries([".jsonc", ".yaml", ".yml"].map((ending) => [ending, text])),
+      ...Object.fromEntries([".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"].map((ending) => [ending, module])),
+    },
+  });
+  const sourceOf = (result: { config?: Source; filepath: string; isEmpty?: boolean } | null): Source | undefined => {
+    if (result?.isEmpty !== true) return result?.config;
+    throw new TenantctlError("CONFIG_INVALID", `${label(result.filepath)} is empty`, { hint: INIT_HINT });
+  };
+  return {
+    search: async (folder: string) => sourceOf(await explorer.search(folder)),
+    load: async (file: string) => sourceOf(await explorer.load(file)),
+  };
+}
+
+/** It reads the working directory's package.json for settings of its own, and throws a bare error when that is broken. */
+function startCosmiconfig(
+  cosmiconfig: typeof import("cosmiconfig").cosmiconfig,
+  options: Partial<Options>,
+): PublicExplorer {
+  try {
+    return cosmiconfig(PACKAGE_KEY, options);
+  } catch (error) {
+    const words = (error instanceof Error ? error.message : String(error)).split("\n").slice(0, 2).join(" ");
+    throw new TenantctlError("CONFIG_INVALID", `the config can't be looked for: ${words}`, {
+      hint: MEND_HINT,
+      cause: error,
+    });
+  }
+}
+
+/** The absolute path of the file that was asked for. */
+function existing(cwd: string, config: string): string {
+  const file = path.resolve(cwd, config);
+  const stats = statsOf(file);
+  if (stats === undefined) {
+    throw new TenantctlError("CONFIG_NOT_FOUND", `no config file ${file}`, { hint: INIT_HINT });
+  }
+  if (!stats.isFile() || !/\.(jsonc?|ya?ml|[mc]?[jt]s)$/.test(file)) {
+    throw new TenantctlError("CONFIG_INVALID", `${file} is no config file`, {
+      hint: "one that ends in .json, .jsonc, .yaml, .yml, .ts, .js or .mjs",
+    });
+  }
+  return file;
+}
+
+function statsOf(file: string): Stats | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    // a path that can be none, or one that leads where we may not look
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new TenantctlError("CONFIG_NOT_FOUND", `the config file can't be looked at: ${reason}`, {
+      hint: "-c <file> names one that can be read",
+      cause: error,
+    });
+  }
+}
+
+function isPackageJson(file: string): boolean {
+  return path.basename(file) === "package.json";
+}

@@ -1,0 +1,147 @@
+// The database room: one open database, its connections handed out and taken back.
+
+import type pg from "pg";
+import type { DatabaseSettings } from "../config/connection.js";
+import { TenantctlError } from "../errors.js";
+import { askCapabilities, type Capabilities } from "./capabilities.js";
+import { makePool, openPool } from "./connect.js";
+import { openEmbedded } from "./embedded.js";
+import { connectError, isConnectionLost, sqlState } from "./errors.js";
+
+/** A connection while it is ours. */
+export type Client = pg.ClientBase;
+
+export interface Database {
+  /** Where it is, for messages: never with a password. */
+  readonly display: string;
+  readonly capabilities: Capabilities;
+  /** Runs `fn` on a connection of the pool. The connection is closed, not returned, when `fn` throws. */
+  withClient<T>(fn: (client: Client) => Promise<T>): Promise<T>;
+  /**
+   * Runs `fn` on a connection of its own, a real session, which is closed afterwards: on `directDatabase` where there is one.
+   * @throws TenantctlError NEEDS_SESSION when there is only a transaction pooler.
+   */
+  withSession<T>(fn: (client: Client) => Promise<T>): Promise<T>;
+  /** Whether `withSession` can work: false behind a transaction pooler without a `directDatabase`. */
+  hasSession(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** A way past the transaction pooler, for what needs a session. */
+  direct?: DatabaseSettings | undefined;
+  /** How many connections the pool may open. */
+  maxConnections: number;
+}
+
+/**
+ * Opens a database and asks what it can do.
+ * @throws TenantctlError DATABASE_UNREACHABLE, DATABASE_REFUSED or DATABASE_LOCKED.
+ */
+export async function openDatabase(settings: DatabaseSettings, options: DatabaseOptions): Promise<Database> {
+  const { pool, limit, closeServer } = await openConnections(settings, options.maxConnections);
+  let direct: Promise<Database> | undefined;
+  let session: Promise<boolean> | undefined;
+  const openDirect = (to: DatabaseSettings) =>
+    (direct ??= openDatabase(to, { maxConnections: options.maxConnections }));
+
+  async function withClient<T>(fn: (client: Client) => Promise<T>, keep = true): Promise<T> {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw connectError(error, settings);
+    });
+    let ok = false;
+    try {
+      const result = await fn(client);
+      ok = true;
+      return result;
+    } catch (error) {
+      // What nobody above took for a tenant's failure is the server's refusal of something of ours.
+      throw sqlState(error) !== undefined || isConnectionLost(error) ? connectError(error, settings) : error;
+    } finally {
+      client.release(!(ok && keep));
+    }
+  }
+
+  async function close() {
+    await (await direct)?.close();
+    await pool.end();
+    await closeServer();
+  }
+
+  try {
+    const capabilities = await withClient((client) => askCapabilities(client, limit));
+    const hasSession = () =>
+      (session ??= settings.kind === "embedded" || options.direct ? Promise.resolve(true) : keepsSessions(settings));
+    return {
+      display: settings.display,
+      capabilities,
+      withClient,
+      hasSession,
+      async withSession(fn) {
+        if (options.direct) return await (await openDirect(options.direct)).withSession(fn);
+        if (!(await hasSession())) {
+          throw new TenantctlError(
+            "NEEDS_SESSION",
+            `a session of its own is needed, and ${settings.display} is a transaction pooler`,
+            {
+              hint: 'set "directDatabase" in the config to the server\'s own address',
+            },
+          );
+        }
+        return await withClient(fn, false);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw connectError(error, settings);
+  }
+}
+
+/** Opens the connections themselves; `startup` are options that only a server takes, `maxUses` bounds each connection's life. */
+export async function openConnections(
+  settings: DatabaseSettings,
+  maxConnections: number,
+  startup?: string,
+  maxUses?: number,
+) {
+  if (settings.kind === "server") {
+    return {
+      pool: await openPool(settings, maxConnections, startup, maxUses),
+      limit: Number.POSITIVE_INFINITY,
+      closeServer: async () => {},
+    };
+  }
+  const embedded = await openEmbedded(settings);
+  const pool = makePool(
+    { stream: embedded.stream as never, user: "postgres", database: "postgres", password: "", ssl: false },
+    1,
+    maxUses,
+  );
+  return { pool, limit: 1, closeServer: embedded.close };
+}
+
+/** Whether a connection is a session: a server shows a custom setting that was sent at startup, a pooler refuses it or drops it. */
+export async function keepsSessions(settings: DatabaseSettings): Promise<boolean> {
+  const pool = (await openProbe(settings)) ?? undefined;
+  if (pool === undefined) return false;
+  try {
+    const { rows } = await pool.query<{ probe: string | null }>(
+      "select current_setting('tenantctl.probe', true) as probe",
+    );
+    return rows[0]?.probe === "1";
+  } finally {
+    await pool.end();
+  }
+}
+
+async function openProbe(settings: DatabaseSettings): Promise<pg.Pool | undefined> {
+  if (settings.kind === "embedded") return undefined;
+  try {
+    return await openPool(settings, 1, "-c tenantctl.probe=1");
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined;
+    if (sqlState(cause) !== undefined) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,101 @@
+// The database room: transactions that set everything locally, so that they are right behind any pooler.
+
+import { createHash, randomUUID } from "node:crypto";
+import { TenantctlError } from "../errors.js";
+import type { Client, Database } from "./database.js";
+import { sqlState } from "./errors.js";
+import { literal, searchPath } from "./quote.js";
+
+export interface TransactionSettings {
+  /** The schemas where names are looked up, in order. Empty: none but pg_catalog. */
+  searchPath: readonly string[];
+  /** How long one lock is waited for, in milliseconds; 0 waits for ever. It holds for each lock, not for their sum. */
+  lockTimeoutMs: number;
+  /** How long one statement may take, in milliseconds; 0 leaves the server's own setting. */
+  statementTimeoutMs: number;
+  /** Refuses to write, to the end of the transaction. Default: false. */
+  readOnly?: boolean;
+}
+
+// A client that vanished without a word must not hold its locks: long enough for a module that computes between two queries.
+const idleTimeoutMs = 120_000;
+
+/** The statements that open a transaction of ours. `token` is how we know later that it still is ours. */
+export function beginStatements(database: Database, settings: TransactionSettings, token: string): string[] {
+  return [
+    `begin isolation level read committed ${settings.readOnly ? "read only" : "read write"}`,
+    `set local search_path to ${settings.searchPath.length === 0 ? "''" : searchPath(settings.searchPath)}`,
+    `set local lock_timeout = ${settings.lockTimeoutMs}`,
+    ...(settings.statementTimeoutMs > 0 ? [`set local statement_timeout = ${settings.statementTimeoutMs}`] : []),
+    `set local idle_in_transaction_session_timeout = ${idleTimeoutMs}`,
+    ...(database.capabilities.checksClient ? ["set local client_connection_check_interval = '2s'"] : []),
+    `set local tenantctl.token = ${literal(token)}`,
+    // Once a query has been answered, the server itself refuses to turn a read-only transaction into another.
+    ...(settings.readOnly ? ["select"] : []),
+  ];
+}
+
+/** What somebody's SQL took on for itself, a role or temporary tables, is neither for what we write after it nor for the next tenant. */
+export const tidyTexts: readonly string[] = ["reset role", "discard temp"];
+
+/** A token for one transaction. */
+export function newToken(): string {
+  return randomUUID();
+}
+
+/**
+ * Makes sure that the transaction which `token` opened is still the one we are in.
+ * @throws TenantctlError TRANSACTION_BROKEN when somebody's code ended it.
+ */
+export async function assertOurs(client: Client, token: string): Promise<void> {
+  const { rows } = await client.query<{ token: string | null }>(
+    "select current_setting('tenantctl.token', true) as token",
+  );
+  if (rows[0]?.token !== token) {
+    throw new TenantctlError(
+      "TRANSACTION_BROKEN",
+      "it ended the transaction that it ran in, and what it did before may stay",
+      {
+        hint: "leave begin, commit and rollback to tenantctl",
+      },
+    );
+  }
+}
+
+/**
+ * Whether a transaction is open that failed and waits for its rollback: then nothing of it was done, whatever the error said. A
+ * server that can't reach another server has the same SQLSTATEs for it as one that we can't reach.
+ */
+export async function isAborted(client: Client): Promise<boolean> {
+  return await client.query("select").then(
+    () => false,
+    (error: unknown) => sqlState(error) === "25P02",
+  );
+}
+
+/**
+ * Runs `fn` in a transaction of our own, apart from any tenant's: for the registry, the runs and the like.
+ * The connection goes back to the pool only when commit or rollback went well.
+ */
+export async function withTransaction<T>(
+  database: Database,
+  fn: (client: Client) => Promise<T>,
+  settings: Partial<TransactionSettings> = {},
+): Promise<T> {
+  const begin = beginStatements(
+    database,
+    { searchPath: [], lockTimeoutMs: 10_000, statementTimeoutMs: 0, ...settings },
+    newToken(),
+  );
+  return await database.withClient(async (client) => {
+    await client.query(begin.join("; "));
+    const result = await fn(client);
+    await client.query("commit");
+    return result;
+  });
+}
+
+/** The key of a schema's advisory lock: 64 bits of sha256, as PostgreSQL takes them. */
+export function lockKey(schema: string): string {
+  return createHash("sha256").update(`tenantctl:${schema}`).digest().readBigInt64BE(0).toString();
+}

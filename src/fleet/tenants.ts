@@ -1,0 +1,286 @@
+// The fleet room: tenants come and go: create-tenant, add-tenant, remove-tenant.
+
+import type { Client, Database } from "../database/database.js";
+import { tenantRole } from "../database/roles.js";
+import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../database/schemas.js";
+import { TenantctlError } from "../errors.js";
+import { MigrationFailure } from "../migrations/failure.js";
+import { readMigrations } from "../migrations/files.js";
+import type { Alongside, Goal } from "../migrations/tenant.js";
+import { baselineTenant, runTenant } from "../migrations/tenant.js";
+import { dropTenantTexts, inTenantTransaction } from "../migrations/transaction.js";
+import { checkEdit, type Tenant, type TenantEdit, type TenantEdited, type TenantState } from "../registry/registry.js";
+import { unknownTenant } from "../registry/tenants.js";
+import type { Fleet } from "./fleet.js";
+import { isolationOf, shareSchemas } from "./isolation.js";
+import { namesUpTo } from "./mend.js";
+import { requireRunnable, requireWritable, roleExists } from "./preflight.js";
+import { defaultLimits, openWorkshop, type RunLimits, type Workshop } from "./run.js";
+import { newRunId } from "./runs.js";
+import { lookAtShared, withRegistry } from "./shared.js";
+import { survey } from "./survey.js";
+import { persist } from "./workers.js";
+
+/** A tenant to be; the schema is called like the tenant unless it says otherwise. */
+export interface NewTenant {
+  name: string;
+  schema?: string;
+  hosts?: string[];
+  labels?: Record<string, string>;
+  /** Default: active. */
+  state?: TenantState;
+}
+
+export interface TenantChange {
+  tenant: Tenant;
+  /** The migrations that were applied, or taken as applied. */
+  applied: string[];
+}
+
+/**
+ * Creates a tenant: its schema, migrated, and its entry in the registry; all of it or nothing. In a registry in the database its row is
+ * written in the very transaction that creates the schema.
+ * @throws TenantctlError NAME_INVALID, TENANT_EXISTS, SCHEMA_EXISTS, HOST_TAKEN, CONFIG_NOT_EDITABLE, REGISTRY_INVALID; MigrationFailure; nothing is
+ * left behind.
+ */
+export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunLimits = {}): Promise<TenantChange> {
+  const tenant = completed(wanted);
+  const run = newRunId();
+  await withRegistry(fleet, run, limits, () => fleet.registry.checkAdd(tenant));
+  const migrations = await readMigrations(fleet.config.migrations.tenant);
+  const database = await fleet.database();
+  await requireWritable(fleet, database);
+  const open = openWorkshop(fleet, database, migrations, run, limits);
+  const names = migrations.map(({ name }) => name);
+  await requireRunnable(database, open(tenant, []), names, "up");
+  const shared = await lookAtShared(fleet, database);
+  await shared?.migrate(run, limits);
+  await shareSchemas(fleet, database);
+
+  const applied: string[] = [];
+  const goal: Goal = {
+    direction: "up",
+    choose: () => names,
+    commit: fleet.config.transaction,
+    expectLedger: false,
+    grant: true,
+    creating: true,
+    shared: false,
+    allowAhead: false,
+    alongside: listing(fleet, tenant),
+  };
+  await persist(async () => {
+    applied.length = 0;
+    await runTenant(open(tenant, applied), goal);
+  }, patient(limits)).catch(async (error: unknown) => {
+    throw await overtaken(fleet, tenant, nothingCreated(tenant, error));
+  });
+  if (fleet.registry.inDatabase) return { tenant, applied };
+  try {
+    await fleet.registry.add(tenant);
+  } catch (error) {
+    await undoCreation(open, tenant, run, error);
+    throw error;
+  }
+  return { tenant, applied };
+}
+
+/** Lists a tenant in the transaction of its schema, where the registry is in that database. */
+function listing(fleet: Fleet, tenant: Tenant): Alongside | undefined {
+  return fleet.registry.inDatabase ? (client: Client) => fleet.registry.add(tenant, client) : undefined;
+}
+
+// Somebody else may have taken the name, the schema or a host meanwhile: then that is what there is to say.
+async function overtaken(fleet: Fleet, tenant: Tenant, error: unknown): Promise<unknown> {
+  if (!(error instanceof TenantctlError && ["SCHEMA_EXISTS", "REGISTRY_WRITE", "LOCKED"].includes(error.code)))
+    return error;
+  return await fleet.registry.checkAdd(tenant).then(
+    () => error,
+    (better: unknown) => better,
+  );
+}
+
+function completed({ name, schema = name, hosts = [], labels = {}, state = "active" }: NewTenant): Tenant {
+  return { name, schema, hosts: hosts.map((host) => host.toLowerCase()), labels, state };
+}
+
+function nothingCreated({ name }: Tenant, error: unknown): unknown {
+  if (!(error instanceof MigrationFailure)) return error;
+  const {
+    code,
+    message,
+    hint = "nothing was created; mend the migration and try again",
+    sqlState,
+    place,
+    cause,
+  } = error;
+  return new MigrationFailure(code, `${name}: ${message}`, { hint, sqlState, place, cause });
+}
+
+const texts = (all: readonly string[]) => all.map((text) => ({ text }));
+
+// Somebody else may be at the tenant; what we do is short, and worth waiting for.
+function patient(limits: RunLimits) {
+  return { ...defaultLimits, ...limits };
+}
+
+// The registry did not take the tenant. The schema is ours as long as each row of its ledger is of our run.
+async function undoCreation(open: Workshop, tenant: Tenant, run: string, why: unknown): Promise<void> {
+  try {
+    const work = open(tenant, []);
+    await inTenantTransaction(work, true, async ({ found, queue }) => {
+      if (found.rows?.every((row) => row.runId === run)) await queue(...texts(dropTenantTexts(work)));
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const first = why instanceof Error ? why.message : String(why);
+    throw new TenantctlError(
+      "REGISTRY_WRITE",
+      `${first}; and the schema "${tenant.schema}" that was created could not be dropped: ${reason}`,
+      {
+        hint: `mend the registry, then register it: tenantctl add-tenant ${tenant.name}`,
+        cause: why,
+      },
+    );
+  }
+}
+
+export interface AddOptions extends RunLimits {
+  /** Take migrations as applied without running them: all, or those up to one. */
+  baseline?: boolean;
+  baselineTo?: string;
+}
+
+/**
+ * Registers a schema that exists. With a baseline its migrations are taken as applied, without running them.
+ * @throws TenantctlError SCHEMA_MISSING, UNMANAGED (objects, no ledger, and no baseline), SCHEMA_EXISTS (a ledger, and a baseline), and what checkAdd throws.
+ */
+export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOptions = {}): Promise<TenantChange> {
+  const tenant = completed(wanted);
+  await fleet.registry.checkAdd(tenant);
+  const migrations = await readMigrations(fleet.config.migrations.tenant);
+  const names = namesUpTo(migrations, options.baselineTo);
+  const database = await fleet.database();
+  const [surveyed] = await survey(database, migrations, [tenant], { appRole: undefined });
+  if (surveyed === undefined || surveyed.standing.state === "missing") {
+    throw new TenantctlError("SCHEMA_MISSING", `there is no schema "${tenant.schema}"`, {
+      hint: `tenantctl create-tenant ${tenant.name} creates one`,
+    });
+  }
+  const wantsBaseline = options.baseline === true || options.baselineTo !== undefined;
+  if (surveyed.standing.state === "unmanaged" && !wantsBaseline) {
+    throw new TenantctlError("UNMANAGED", `the schema "${tenant.schema}" holds objects and no ledger`, {
+      hint: "--baseline takes all migrations as applied, --baseline-to <migration> those up to one",
+    });
+  }
+  if (!wantsBaseline) {
+    await fleet.registry.add(tenant);
+    return { tenant, applied: [] };
+  }
+  await requireWritable(fleet, database);
+  const run = newRunId();
+  const open = openWorkshop(fleet, database, migrations, run, options);
+  await persist(() => baselineTenant(open(tenant, []), names, listing(fleet, tenant)), patient(options));
+  if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
+  return { tenant, applied: names };
+}
+
+/**
+ * Changes what the registry says of a tenant: its state, its hosts, its labels. Writes nothing where it says so already.
+ * @throws TenantctlError USAGE for an edit that says nothing or gives and takes the same; TENANT_UNKNOWN, HOST_TAKEN, NAME_INVALID for a host,
+ * CONFIG_NOT_EDITABLE, REGISTRY_INVALID where the registry's table has no column for it. Nothing was written.
+ */
+export async function editTenant(fleet: Fleet, name: string, edit: TenantEdit): Promise<TenantEdited> {
+  checkEdit(edit);
+  await findTenant(fleet, name);
+  return await fleet.registry.edit(name, edit);
+}
+
+export interface RemoveOptions extends RunLimits {
+  /** Drop the schema and all that is in it. */
+  dropSchema?: boolean;
+}
+
+/** A tenant by its name. @throws TenantctlError TENANT_UNKNOWN, with the nearest name. */
+export async function findTenant(fleet: Fleet, name: string): Promise<Tenant> {
+  const tenants = await fleet.registry.tenants();
+  const tenant = tenants.find((one) => one.name === name);
+  if (tenant === undefined)
+    throw unknownTenant(
+      name,
+      tenants.map((one) => one.name),
+    );
+  return tenant;
+}
+
+/**
+ * Strikes a tenant out of the registry. Its data stays, unless its schema is to be dropped.
+ * @throws TenantctlError TENANT_UNKNOWN, CONFIG_NOT_EDITABLE, SCHEMA_SHARED_OBJECTS (another schema's objects would go with it).
+ */
+export async function removeTenant(fleet: Fleet, name: string, options: RemoveOptions = {}): Promise<TenantChange> {
+  const tenant = await findTenant(fleet, name);
+  fleet.registry.checkEditable(name);
+  if (options.dropSchema) await dropAndStrike(fleet, tenant, options);
+  else await fleet.registry.remove(name);
+  return { tenant, applied: [] };
+}
+
+// Struck out between the drop and its commit: in the same transaction, or, in a file, so that if the commit fails there is an entry
+// to put back, never one whose schema is gone.
+async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOptions): Promise<void> {
+  const database = await fleet.database();
+  await requireWritable(fleet, database);
+  const fits = await lookBeforeDrop(database, tenant);
+  if (fits === undefined) {
+    await fleet.registry.remove(tenant.name);
+    return;
+  }
+  if (!fits) await emptySchema(database, tenant.schema);
+  const work = openWorkshop(fleet, database, [], newRunId(), options)(tenant, []);
+  let struck = false;
+  try {
+    await persist(
+      () =>
+        inTenantTransaction(work, false, async ({ client, found, queue, flush }) => {
+          if (found.exists) await queue(...texts(dropTenantTexts(work)));
+          await flush();
+          await fleet.registry.remove(tenant.name, client);
+          struck = !fleet.registry.inDatabase;
+        }),
+      patient(options),
+    );
+  } catch (error) {
+    if (struck) await fleet.registry.add(tenant);
+    throw error;
+  }
+  await tellRole(fleet, database, tenant);
+}
+
+// A role that owns something, or has rights in another database, can't go.
+async function tellRole(fleet: Fleet, database: Database, tenant: Tenant): Promise<void> {
+  const isolation = isolationOf(fleet, database);
+  if (isolation === undefined) return;
+  const role = tenantRole(isolation.database, tenant.schema);
+  if (!(await roleExists(database, role))) return;
+  fleet.report({
+    type: "warning",
+    message: `${tenant.name}: its role ${role} stays: it owns something here, or has rights in other databases`,
+  });
+}
+
+async function lookBeforeDrop(database: Database, tenant: Tenant): Promise<boolean | undefined> {
+  return await database.withClient(async (client) => {
+    if (!(await schemaExists(client, tenant.schema))) return undefined;
+    const others = await outsideDependents(client, tenant.schema);
+    if (others.length > 0) {
+      throw new TenantctlError(
+        "SCHEMA_SHARED_OBJECTS",
+        `objects outside of "${tenant.schema}" depend on it, and would be dropped too: ${others.join(", ")}`,
+        {
+          hint: "drop or change those first; nothing was touched",
+        },
+      );
+    }
+    return await fitsOneDrop(client, database, tenant.schema);
+  });
+}

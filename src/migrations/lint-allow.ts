@@ -1,0 +1,54 @@
+// The migrations room: comments that allow what lint finds, `-- tenantctl-lint: allow <rule>`.
+
+import { type LintRule, lintRules } from "./lint-rules.js";
+
+/** One rule of one comment. */
+export interface Allowance {
+  rule: LintRule;
+  /** The comment's place, from 1. */
+  line: number;
+  column: number;
+  /** The line that it is about; undefined for the whole file. */
+  about: number | undefined;
+}
+
+export interface Allowances {
+  allowed: Allowance[];
+  /** Words in such comments that mean nothing. */
+  unknown: { word: string; what: "rule" | "directive"; line: number; column: number }[];
+}
+
+const comment = /--[ \t]*tenantctl-lint:(.*)$/;
+
+/** Reads a file's comments. What comes after a second `--` is a reason, for people. */
+export function readAllowances(text: string): Allowances {
+  const lines = text.split(/\r?\n/);
+  const result: Allowances = { allowed: [], unknown: [] };
+  for (const [index, content] of lines.entries()) {
+    const match = comment.exec(content);
+    if (match === null) continue;
+    const place = { line: index + 1, column: [...content.slice(0, match.index)].length + 1 };
+    const [words = ""] = (match[1] ?? "").split("--");
+    const [directive = "", ...rules] = words.split(/[\s,]+/).filter(Boolean);
+    if (directive !== "allow" && directive !== "allow-file") {
+      result.unknown.push({ word: directive, what: "directive", ...place });
+      continue;
+    }
+    if (rules.length === 0) result.unknown.push({ word: "", what: "rule", ...place });
+    const about = directive === "allow-file" ? undefined : aboutLine(lines, index);
+    for (const word of rules) {
+      const rule = lintRules.find((one) => one === word);
+      if (rule === undefined) result.unknown.push({ word, what: "rule", ...place });
+      else result.allowed.push({ rule, ...place, about });
+    }
+  }
+  return result;
+}
+
+// A comment behind something is about its own line; one that stands alone is about what comes next.
+function aboutLine(lines: readonly string[], index: number): number {
+  const alone = (content: string) => /^\s*(--.*)?$/.test(content);
+  if (!alone(lines[index] ?? "")) return index + 1;
+  const next = lines.findIndex((content, at) => at > index && !alone(content));
+  return (next === -1 ? index : next) + 1;
+}

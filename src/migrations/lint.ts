@@ -1,0 +1,150 @@
+// The migrations room: lint looks at migration files for what goes wrong across a fleet of schemas, without a database.
+
+import { readFile } from "node:fs/promises";
+import type { MigrationFolder, SqlMigration } from "./files.js";
+import { type Allowance, readAllowances } from "./lint-allow.js";
+import { type LintRule, lintRules } from "./lint-rules.js";
+import { type LintScope, lintSection, type Spot } from "./lint-section.js";
+import type { Section } from "./sections.js";
+
+/** What lint found at one place. `line` and `column` count from 1; a column counts characters. */
+export interface LintFinding {
+  severity: "error" | "warning";
+  rule: LintRule;
+  file: string;
+  line: number;
+  column: number;
+  message: string;
+  hint: string;
+}
+
+export interface LintResult {
+  /** There is no error among the findings. */
+  ok: boolean;
+  /** In the order of the files and of the lines in them. */
+  findings: LintFinding[];
+  /** How many SQL files were looked at. */
+  files: number;
+  /** How many modules were not: their SQL is known only when they run. */
+  modules: number;
+}
+
+export interface LintOptions {
+  /** Schemas that tenant migrations may name. */
+  sharedSchemas?: readonly string[];
+  /** Schemas that belong to tenants: no migration may name them. */
+  tenantSchemas?: Iterable<string>;
+  /** Whether a file is to be looked at; all are unless told otherwise. */
+  chosen?: (file: string) => boolean;
+  /** The known word that a mistyped one probably meant. */
+  suggest?: (word: string, known: readonly string[]) => string | undefined;
+}
+
+type Suggest = NonNullable<LintOptions["suggest"]>;
+
+/** Lints folders of migrations, in their order. */
+export async function lintMigrations(
+  folders: readonly (MigrationFolder & { shared: boolean })[],
+  options: LintOptions = {},
+): Promise<LintResult> {
+  const scope = { sharedSchemas: options.sharedSchemas ?? [], tenantSchemas: new Set(options.tenantSchemas ?? []) };
+  const { chosen = () => true, suggest = () => undefined } = options;
+  const result: LintResult = { ok: true, findings: [], files: 0, modules: 0 };
+  for (const { shared, files, migrations, problems } of folders) {
+    const byFile = new Map(migrations.map((migration) => [migration.file, migration]));
+    for (const file of files.filter(chosen)) {
+      const migration = byFile.get(file);
+      for (const { line, message } of problems.filter((problem) => problem.file === file)) {
+        const hint = "migrate refuses it before anything is touched";
+        result.findings.push({ severity: "error", rule: "invalid-file", file, line, column: 1, message, hint });
+      }
+      if (migration?.kind === "module") result.modules++;
+      else result.files++;
+      if (migration?.kind === "sql")
+        result.findings.push(...(await lintFile(migration, { ...scope, shared }, suggest)));
+    }
+  }
+  result.ok = result.findings.every(({ severity }) => severity !== "error");
+  return result;
+}
+
+/** A finding, and the lines on which an allowing comment may stand for it. */
+interface Placed extends LintFinding {
+  lines: { from: number; to: number };
+}
+
+async function lintFile(migration: SqlMigration, scope: LintScope, suggest: Suggest): Promise<LintFinding[]> {
+  const { file, up, down } = migration;
+  const found: Placed[] = [];
+  for (const [direction, section] of [["up", up] as const, ["down", down] as const]) {
+    if (section === undefined) continue;
+    const spots = await lintSection(section, direction, scope);
+    found.push(...spots.map((spot) => placed(spot, file, section)));
+  }
+  if (!scope.shared) found.push(...withoutDown(migration));
+  const { allowed, unknown } = readAllowances(await readFile(file, "utf8"));
+  const used = new Set<Allowance>();
+  const left = found.filter((finding) => {
+    const allowing = allowed.filter(({ rule, about }) => rule === finding.rule && isWithin(about, finding.lines));
+    for (const one of allowing) used.add(one);
+    return allowing.length === 0;
+  });
+  const comments: LintFinding[] = [
+    ...unknown.map(({ word, what, line, column }) => ({
+      severity: "error" as const,
+      rule: "unknown-rule" as const,
+      ...{ file, line, column },
+      message: unknownWords(word, what, suggest),
+      hint: "tenantctl-lint: allow <rule>, or allow-file <rule>; docs/lint.md has the rules",
+    })),
+    ...allowed
+      .filter((one) => !used.has(one))
+      .map(({ rule, line, column }) => ({
+        severity: "warning" as const,
+        rule: "unused-allow" as const,
+        ...{ file, line, column },
+        message: `nothing here is ${rule}`,
+        hint: "take the comment out",
+      })),
+  ];
+  return [...left.map(({ lines, ...finding }) => finding), ...comments].sort(
+    (a, b) => a.line - b.line || a.column - b.column,
+  );
+}
+
+function isWithin(line: number | undefined, { from, to }: { from: number; to: number }): boolean {
+  return line === undefined || (line >= from && line <= to);
+}
+
+function placed(spot: Spot, file: string, section: Section): Placed {
+  const { severity, rule, message, hint } = spot;
+  const lineOf = (at: number) => section.line + section.text.slice(0, at).split("\n").length - 1;
+  const lineStart = section.text.lastIndexOf("\n", spot.at - 1) + 1;
+  return {
+    ...{ severity, rule, file, message, hint },
+    line: lineOf(spot.at),
+    column: [...section.text.slice(spot.at === 0 ? 0 : lineStart, spot.at)].length + 1,
+    lines: { from: lineOf(spot.start), to: lineOf(spot.end) },
+  };
+}
+
+function withoutDown({ file, up, down }: SqlMigration): Placed[] {
+  const missing = down === undefined;
+  const text = down?.text ?? "";
+  if (!missing && text.replaceAll(/--.*$|[\s;]/gm, "") !== "") return [];
+  return [
+    {
+      ...{ severity: "warning", rule: "no-down", file, column: 1 },
+      line: Math.max(1, (missing ? up : (down ?? up)).line - 1),
+      message: missing ? "it has no -- migrate:down section" : "its -- migrate:down section is empty",
+      hint: missing ? "rollback refuses it for the whole fleet" : "rollback would undo nothing, and take it as undone",
+      lines: { from: 1, to: Number.POSITIVE_INFINITY },
+    },
+  ];
+}
+
+function unknownWords(word: string, what: "rule" | "directive", suggest: Suggest): string {
+  if (word === "") return "the comment names no rule";
+  const near = suggest(word, what === "rule" ? lintRules : ["allow", "allow-file"]);
+  return `unknown ${what} ${JSON.stringify(word)}${near === undefined ? "" : `, did you mean ${near}?`}`;
+}

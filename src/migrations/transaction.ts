@@ -1,0 +1,261 @@
+// The migrations room: the transaction in which everything happens to one tenant, under its schema's lock.
+
+import type { Client, Database } from "../database/database.js";
+import { isConnectionLost, sqlState, wantsOneStatement } from "../database/errors.js";
+import { type Statement, StatementError, send } from "../database/message.js";
+import { identifier, literal } from "../database/quote.js";
+import { type Isolation, tenantLogin, tenantRole } from "../database/roles.js";
+import { dropSchemaText } from "../database/schemas.js";
+import {
+  assertOurs,
+  beginStatements,
+  isAborted,
+  lockKey,
+  newToken,
+  type TransactionSettings,
+} from "../database/transaction.js";
+import { TenantctlError } from "../errors.js";
+import { failureOf, MigrationFailure, type Origin } from "./failure.js";
+import { dropRoleText, grantTexts, isolationTexts } from "./grants.js";
+import {
+  createLedgerText,
+  hasObjectsText,
+  type LedgerRow,
+  ledgerTable,
+  markText,
+  runningStamp,
+  selectRowsText,
+  stampIn,
+  stampOf,
+  stampText,
+} from "./ledger.js";
+import { withLookupHint } from "./lookup.js";
+
+/** One schema and what may be done to it: what every operation on a tenant needs to know. */
+export interface Target {
+  database: Database;
+  /** The tenant as migration modules see it; the shared schema has a name in brackets. */
+  tenant: { name: string; schema: string };
+  /** The schemas that come after the tenant's own in the search_path. */
+  sharedSchemas: readonly string[];
+  appRole: string | undefined;
+  /** Where each tenant has a role, which then has the rights in place of `appRole`. */
+  isolation?: Isolation | undefined;
+  /** The run that writes, kept in every ledger row. */
+  run: string;
+  timeouts: Pick<TransactionSettings, "lockTimeoutMs" | "statementTimeoutMs">;
+}
+
+/** What is there, read under the lock. */
+export interface Found {
+  exists: boolean;
+  comment: string | null;
+  hasObjects: boolean;
+  /** Undefined: there is no ledger. */
+  rows: LedgerRow[] | undefined;
+  stamp: string | null;
+  /** The schema's oid; null where there is no schema yet. */
+  oid: string | null;
+}
+
+/** What a body does within the tenant's transaction. What is queued is sent together, at the latest with the commit. */
+export interface TenantTransaction {
+  client: Client;
+  found: Found;
+  queue(...statements: Statement<Origin>[]): Promise<void>;
+  flush(): Promise<void>;
+  /** @throws TenantctlError TRANSACTION_BROKEN */
+  assertOurs(): Promise<void>;
+}
+
+// Past this many characters a message is sent: more in one would only cost memory.
+const messageSize = 1_000_000;
+
+/** The connection was lost while the commit was under way: only the ledger can tell whether it was done. */
+export class CommitUnknown extends TenantctlError {}
+
+/**
+ * Runs `body` in a transaction that holds the lock of the tenant's schema, then commits.
+ * `expectLedger` saves a round trip where the ledger is known to be there.
+ * @throws TenantctlError LOCKED when somebody else is at this tenant; MigrationFailure; CommitUnknown.
+ */
+export async function inTenantTransaction<T>(
+  target: Target,
+  expectLedger: boolean,
+  body: (transaction: TenantTransaction) => Promise<T>,
+): Promise<T> {
+  const { capabilities } = target.database;
+  // What was so when it began: others find out meanwhile, too.
+  const together = capabilities.severalStatements;
+  const outcome = await target.database.withClient(async (client) => {
+    const token = newToken();
+    const { queue, flush, refused } = createOutbox(client, together);
+    let committing = false;
+    try {
+      const found = await open(target, client, token, expectLedger);
+      const value = await body({ client, found, queue, flush, assertOurs: () => assertOurs(client, token) });
+      committing = true;
+      await queue({ text: "commit" });
+      await flush();
+      return { ok: true as const, value };
+    } catch (error) {
+      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      const mayBeLost = isConnectionLost(cause) || isConnectionLost(error);
+      if (mayBeLost && !(await isAborted(client))) throw lost(cause, committing);
+      // Failing, it must not hide the first error; the connection is closed, and the server rolls back.
+      await client.query("rollback").catch(() => Promise.reject(error));
+      return {
+        ok: false as const,
+        error: error instanceof MigrationFailure ? await withLookupHint(client, error) : (error as unknown),
+        refused: refused(),
+      };
+    }
+  });
+  if (outcome.ok) return outcome.value;
+  const { error } = outcome;
+  if (expectLedger && error instanceof LedgerGone) return await inTenantTransaction(target, false, body);
+  if (outcome.refused) {
+    capabilities.severalStatements = false;
+    return await inTenantTransaction(target, expectLedger, body);
+  }
+  throw error;
+}
+
+function lost(cause: unknown, committing: boolean): TenantctlError {
+  const message = "the connection to the database was lost";
+  const hint = "a tenant is at its old version or at the new one; the same command again goes on";
+  return committing
+    ? new CommitUnknown("CONNECTION_LOST", message, { hint, cause })
+    : new TenantctlError("CONNECTION_LOST", message, { hint, cause });
+}
+
+interface Outbox extends Pick<TenantTransaction, "queue" | "flush"> {
+  /** Whether the server refused a message, and may take its statements one by one. */
+  refused(): boolean;
+}
+
+function createOutbox(client: Client, together: boolean): Outbox {
+  let queued: Statement<Origin>[] = [];
+  let size = 0;
+  let refused = false;
+  async function flush() {
+    const statements = queued;
+    queued = [];
+    size = 0;
+    try {
+      await send(client, statements, together);
+    } catch (error) {
+      if (!(error instanceof StatementError)) throw error;
+      refused = together && statements.length > 1 && wantsOneStatement(error.cause);
+      throw failureOf(error as StatementError<Origin>);
+    }
+  }
+  async function queue(...statements: Statement<Origin>[]) {
+    for (const statement of statements) {
+      queued.push(statement);
+      size += statement.text.length;
+      if (size > messageSize) await flush();
+    }
+  }
+  return { queue, flush, refused: () => refused };
+}
+
+class LedgerGone extends Error {}
+
+async function open(target: Target, client: Client, token: string, expectLedger: boolean): Promise<Found> {
+  const { schema } = target.tenant;
+  const settings = { searchPath: [schema, ...target.sharedSchemas], ...target.timeouts };
+  const texts = [
+    ...beginStatements(target.database, settings, token),
+    `select pg_try_advisory_xact_lock(${lockKey(schema)}) as locked`,
+    markText,
+    factsText(schema),
+    ...(expectLedger ? [selectRowsText(schema)] : []),
+  ];
+  const results = await send(
+    client,
+    texts.map((text) => ({ text })),
+    true,
+  ).catch((error: unknown) => {
+    if (expectLedger && error instanceof Error && ["42P01", "3F000"].includes(sqlState(error.cause) ?? ""))
+      throw new LedgerGone();
+    throw error instanceof StatementError ? failureOf(error as StatementError<Origin>) : error;
+  });
+  const rows = results.splice(texts.length - (expectLedger ? 4 : 3));
+  if (rows[0]?.[0]?.locked !== true) {
+    throw new TenantctlError("LOCKED", "somebody else is working on this tenant", {
+      hint: "wait for the other run to end, and try again",
+    });
+  }
+  const facts = rows[2]?.[0] as
+    | { comment: string | null; ledger: boolean; stamp: string | null; objects: boolean; oid: string }
+    | undefined;
+  if (!facts) return nothingFound;
+  const { comment, objects, oid } = facts;
+  const found = { exists: true, comment, hasObjects: objects, stamp: stampIn(facts.stamp), oid };
+  if (expectLedger) return { ...found, rows: rows[3] as unknown as LedgerRow[] };
+  if (!facts.ledger) return { ...found, rows: undefined };
+  return { ...found, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
+}
+
+/** What is found where there is no schema. */
+export const nothingFound: Found = {
+  exists: false,
+  comment: null,
+  hasObjects: false,
+  rows: undefined,
+  stamp: null,
+  oid: null,
+};
+
+function factsText(schema: string): string {
+  return `select n.oid::text as oid, obj_description(n.oid, 'pg_namespace') as comment, c.oid is not null as ledger, obj_description(c.oid, 'pg_class') as stamp,
+    ${hasObjectsText} as objects
+    from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = '${ledgerTable}' and c.relkind in ('r', 'p')
+    where n.nspname = ${literal(schema)}`;
+}
+
+/** Creates the schema and its ledger where they are missing, and with them the app role's rights, or the tenant's role. */
+export async function ensureLedger(target: Target, { found, queue }: TenantTransaction, grant: boolean): Promise<void> {
+  const { schema } = target.tenant;
+  if (!found.exists) await queue({ text: `create schema ${identifier(schema)}` });
+  if (found.rows === undefined) await queue({ text: createLedgerText(schema) });
+  if (grant || found.rows === undefined) await queue(...rightsTexts(target).map((text) => ({ text })));
+}
+
+/** The statements that give a tenant's schema to whom it belongs: the tenant's role, or the application's. */
+export function rightsTexts({ tenant: { schema }, isolation, appRole }: Target): string[] {
+  if (isolation !== undefined) return isolationTexts(schema, isolation);
+  return appRole === undefined ? [] : grantTexts(schema, appRole);
+}
+
+/** The statements that drop a tenant's schema, and its role if it has one. */
+export function dropTenantTexts({ tenant: { schema }, isolation }: Target): string[] {
+  return [
+    dropSchemaText(schema),
+    ...(isolation === undefined
+      ? []
+      : [tenantLogin, tenantRole].map((nameOf) =>
+          dropRoleText(nameOf(isolation.database, schema), isolation.membershipOptions),
+        )),
+  ];
+}
+
+/** Writes the stamp for these rows, where another is there. */
+export async function stampLedger(
+  target: Target & { migrations: readonly { name: string }[] },
+  { found, queue }: TenantTransaction,
+  rows: readonly { name: string; checksum: string | null }[],
+): Promise<void> {
+  const stamp = stampOf(rows);
+  const done = new Set(rows.map(({ name }) => name));
+  // A transaction:false migration was interrupted, and is still to be done: who does it must know.
+  const direction = (name: string) => (done.has(name) ? "down" : "up");
+  if (target.migrations.some(({ name }) => found.stamp === runningStamp(name, direction(name)))) return;
+  if (stamp !== found.stamp) await queue({ text: stampText(target.tenant.schema, stamp, found.oid) });
+}
+
+/** Whether a failure is the server's word that a new enum value waits for a commit. */
+export function wantsCommitFirst(error: unknown): error is MigrationFailure {
+  return error instanceof MigrationFailure && error.sqlState === "55P04";
+}

@@ -1,0 +1,89 @@
+// The runtime room: which tenant a request's Host header leads to.
+
+import { isIPv6 } from "node:net";
+import { TenantctlError } from "../errors.js";
+import type { Tenant } from "../registry/index.js";
+import { foldHost, shown } from "../registry/names.js";
+
+export interface HostsOptions {
+  /** `polls.local`: each tenant is also served under its own name as a subdomain, `thor.polls.local`. */
+  subdomainsOf?: string;
+}
+
+const maxSpellings = 10_000;
+
+/** The hosts of all tenants. An exact host wins over a tenant's subdomain, and that over a wildcard. */
+export class Hosts {
+  readonly #exact = new Map<string, Tenant>();
+  /** By what comes after `*.`. */
+  readonly #wildcards = new Map<string, Tenant>();
+  readonly #names = new Map<string, Tenant>();
+  readonly #parent: string | undefined;
+  /** Other spellings of known hosts, as headers had them: with a port, in upper case. */
+  readonly #spellings = new Map<string, Tenant>();
+
+  /** @throws TenantctlError HOST_TAKEN when two tenants' names are the same subdomain. */
+  constructor(tenants: readonly Tenant[], options: HostsOptions) {
+    this.#parent = options.subdomainsOf === undefined ? undefined : parentOf(options.subdomainsOf);
+    for (const tenant of tenants) {
+      for (const host of tenant.hosts) {
+        if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
+        else this.#exact.set(host, tenant);
+      }
+      if (this.#parent === undefined) continue;
+      const name = tenant.name.toLowerCase();
+      const other = this.#names.get(name);
+      if (other !== undefined) {
+        const both = `${shown(other.name)} and ${shown(tenant.name)}`;
+        throw new TenantctlError("HOST_TAKEN", `tenants ${both} are the same subdomain of ${this.#parent}`, {
+          hint: "a host's letters have no case: rename one of them, or leave subdomainsOf out",
+        });
+      }
+      this.#names.set(name, tenant);
+    }
+  }
+
+  /** How many other spellings it knows at the moment. */
+  get remembered(): number {
+    return this.#spellings.size;
+  }
+
+  /** The tenant of a Host header's value, whatever that holds. */
+  find(header: string): Tenant | undefined {
+    return this.#exact.get(header) ?? this.#spellings.get(header) ?? this.#look(header);
+  }
+
+  #look(header: string): Tenant | undefined {
+    const host = hostOf(header);
+    if (host === undefined) return undefined;
+    const dot = host.indexOf(".");
+    const parent = host.slice(dot + 1);
+    const tenant =
+      this.#exact.get(host) ??
+      (dot > 0 && parent === this.#parent ? this.#names.get(host.slice(0, dot)) : undefined) ??
+      (dot > 0 ? this.#wildcards.get(parent) : undefined);
+    if (tenant === undefined) return undefined;
+    if (this.#spellings.size >= maxSpellings) this.#spellings.clear();
+    this.#spellings.set(header, tenant);
+    return tenant;
+  }
+}
+
+/**
+ * The host that a Host header names, as the registry keeps it: without port and last dot. Undefined for what can be none. Nothing
+ * in it makes it throw.
+ */
+export function hostOf(header: string): string | undefined {
+  if (typeof header !== "string" || header.length > 260) return undefined; // 253, a dot, a port
+  const [, address, name] = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9_.-]+?)\.?)(?::\d{0,5})?$/.exec(header) ?? [];
+  if (address !== undefined) return isIPv6(address) ? foldHost(address) : undefined;
+  if (name === undefined || name.length > 253 || name.startsWith(".") || name.includes("..")) return undefined;
+  return name.toLowerCase();
+}
+
+function parentOf(text: string): string {
+  const parent = hostOf(text);
+  if (parent === undefined || parent.startsWith("*"))
+    throw new TenantctlError("USAGE", `subdomainsOf: ${shown(text)} is no host`, { hint: 'such as "polls.local"' });
+  return parent;
+}

@@ -1,0 +1,134 @@
+// What users get: the packed tarball, installed in an empty folder.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, expect, test, vi } from "vitest";
+import { whenFileEnds } from "./support/ending.ts";
+
+interface Packed {
+  filename: string;
+  size: number;
+  unpackedSize: number;
+  files: { path: string }[];
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+vi.setConfig({ testTimeout: 120_000 }); // npm and tsc take their time on a busy machine
+
+/** Prints the address of each module that is loaded. */
+const loader = `
+  import { writeSync } from "node:fs";
+  export async function load(url, context, next) {
+    writeSync(1, "loaded " + url + "\\n");
+    return next(url, context);
+  }
+`;
+
+let folder: string;
+let packed: Packed;
+
+function run(command: string, args: string[], cwd: string): string {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: exit code ${status}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenantctl-package-"));
+  whenFileEnds(() => rm(folder, { recursive: true, force: true }));
+  // without scripts: dist/ is built already, and other test files are using it
+  const report = run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], root);
+  [packed] = JSON.parse(report);
+  await writeFile(join(folder, "package.json"), '{ "private": true, "type": "module" }');
+  run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, packed.filename)], folder);
+}, 300_000);
+
+test("it holds the built command and its papers, no sources and no tests", () => {
+  const paths = packed.files.map(({ path }) => path);
+  expect(paths).toEqual(
+    expect.arrayContaining([
+      "bin/tenantctl.js",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli/main.js",
+      "tenants.config.schema.json",
+      "README.md",
+      "LICENSE",
+      "CHANGELOG.md",
+      "package.json",
+    ]),
+  );
+  const strangers = paths.filter((path) => !/^(bin|dist)\/|^[^/]+\.(md|json)$|^LICENSE$/.test(path));
+  expect(strangers).toEqual([]);
+  expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts"))).toEqual([]);
+});
+
+test("it is small", () => {
+  expect(packed.size).toBeLessThan(300_000);
+  expect(packed.unpackedSize).toBeLessThan(1_200_000);
+});
+
+test("npx runs the command", async () => {
+  const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  expect(run("npx", ["tenantctl", "--version"], folder)).toBe(`${version}\n`);
+  expect(run("npx", ["tenantctl", "--help"], folder)).toMatch(/create-tenant[\s\S]+migrate[\s\S]+rollback/);
+});
+
+test("an ES module imports the library", () => {
+  const program = 'import { TenantctlError } from "tenantctl"; console.log(new TenantctlError("USAGE", "no").code);';
+  expect(run(process.execPath, ["--input-type=module", "--eval", program], folder)).toBe("USAGE\n");
+});
+
+test("an ES module imports the runtime, which brings no command line, no Umzug and no embedded database", () => {
+  const program = `
+    import pg from "pg";
+    import { createTenancy } from "tenantctl/runtime";
+    console.log(typeof createTenancy);
+    const tenancy = await createTenancy({ registry: { tenants: async () => [] }, pool: new pg.Pool() });
+    console.log(tenancy.resolveHost("thor.polls.local"));
+    await tenancy.close();
+  `;
+  const tracing = ["--experimental-loader", `data:text/javascript,${encodeURIComponent(loader)}`, "--no-warnings"];
+  const output = run(process.execPath, [...tracing, "--input-type=module", "--eval", program], folder);
+  expect(output).toContain("function\nundefined");
+  expect(output).toMatch(/loaded .*\/pg\//);
+  expect(output).not.toMatch(/loaded .*(commander|umzug|zod|pglite|chalk|\/cli\/|\/fleet\/|\/migrations\/)/);
+});
+
+test("its types hold in a strict TypeScript project", async () => {
+  const program = `
+    import { TenantctlError } from "tenantctl";
+    const error: TenantctlError = new TenantctlError("USAGE", "no", { hint: "say more" });
+    export const hint: string | undefined = error.hint;
+    import { createTenancy, type Tenancy } from "tenantctl/runtime";
+    export const open = (): Promise<Tenancy> => createTenancy({ database: "postgres://localhost/app", subdomainsOf: "polls.local" });
+    export const count = async (tenancy: Tenancy): Promise<number | null> => (await tenancy.query("select 1")).rowCount;
+    // @ts-expect-error: no such code
+    export const wrong = new TenantctlError("NO_SUCH_CODE", "no");
+  `;
+  const compilerOptions = {
+    strict: true,
+    noEmit: true,
+    target: "es2023",
+    module: "nodenext",
+    types: ["node"],
+    typeRoots: [join(root, "node_modules/@types")],
+  };
+  await writeFile(join(folder, "program.ts"), program);
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["program.ts"] }));
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  expect(run(process.execPath, [tsc, "--project", folder], folder)).toBe("");
+});
+
+test("editors find the config's JSON Schema where init says it is", async () => {
+  const file = join(folder, "node_modules/tenantctl/tenants.config.schema.json");
+  expect(existsSync(file)).toBe(true);
+  expect(JSON.parse(await readFile(file, "utf8"))).toHaveProperty("properties.tenants");
+});
