@@ -11,7 +11,7 @@ import { configError, type Problem } from "./problems.js";
 import { type ConfigFile, hasConfigShape, type RegistryInDatabase, registryIn, type TenantEntry } from "./shape.js";
 import type { Source } from "./source.js";
 
-export type { RegistryInDatabase, TenantEntry, TenantState } from "./shape.js";
+export type { RegistryInDatabase, TenantEntry } from "./shape.js";
 
 /** What the command line or the caller says about the config. */
 export interface LoadOptions {
