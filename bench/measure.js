@@ -48,6 +48,16 @@ export function median(values) {
   return sorted.length % 2 === 1 ? at(Math.floor(middle)) : (at(middle - 1) + at(middle)) / 2;
 }
 
+/**
+ * @param {number} rounds @param {() => Promise<number>} run
+ * @returns {Promise<number>} the median of what it says
+ */
+export async function repeat(rounds, run) {
+  const values = [];
+  for (let round = 0; round < rounds; round++) values.push(await run());
+  return median(values);
+}
+
 /** @typedef {{ ours: number, theirs: number, ratio: number }} Pair medians of milliseconds; ratio: of theirs over ours, pair by pair */
 
 /**

@@ -16,11 +16,24 @@ export const header = ["against", "tenants", "its time", "tenantctl", "its time 
  * @param {Contender} [base] ours, where not with its defaults
  */
 export async function comparisonRow(bench, peer, tenants, run, base = ours) {
+  return (await comparison(bench, peer, tenants, run, base)).row;
+}
+
+/**
+ * The row, and what it is made from.
+ * @param {Bench} bench
+ * @param {Contender} peer
+ * @param {number} tenants
+ * @param {(contender: Contender) => Promise<number>} run
+ * @param {Contender} [base]
+ */
+export async function comparison(bench, peer, tenants, run, base = ours) {
   const pair = await alternate(
     bench.rounds,
     () => run(base),
     () => run(peer),
   );
   bench.say(`${peer.name}: ${duration(pair.theirs)}, ${base.name}: ${duration(pair.ours)}, ${times(pair.ratio)}`);
-  return [peer.name, String(tenants), duration(pair.theirs), duration(pair.ours), `**${times(pair.ratio)}**`];
+  const row = [peer.name, String(tenants), duration(pair.theirs), duration(pair.ours), `**${times(pair.ratio)}**`];
+  return { pair, row };
 }

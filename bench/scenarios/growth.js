@@ -2,7 +2,7 @@
 import { tenantctlCommand } from "../contenders/tenantctl.js";
 import { fakeFleet } from "../fake.js";
 import { checkpoint } from "../fleet.js";
-import { median, time } from "../measure.js";
+import { repeat, time } from "../measure.js";
 import { peakMemory } from "../memory.js";
 import { duration, megabytes } from "../results.js";
 
@@ -15,7 +15,7 @@ export const title = "Growth";
 const header = ["tenants", "nothing pending", "status", "one new migration", "a tenant", "memory, nothing pending"];
 
 // The file of each small table and index, and its part of the catalogs and the write-ahead log.
-const gigabytesPerTenant = 0.00025;
+export const gigabytesPerTenant = 0.00025;
 
 // Beyond this, a new migration takes long and tells nothing new.
 const mostToMigrate = 10_000;
@@ -56,11 +56,4 @@ async function measure(bench, fleet) {
     return time([command("migrate")]);
   });
   return [...cells, duration(migration), duration(migration / count), megabytes(memory)];
-}
-
-/** @param {number} rounds @param {() => Promise<number>} run */
-async function repeat(rounds, run) {
-  const values = [];
-  for (let round = 0; round < rounds; round++) values.push(await run());
-  return median(values);
 }
