@@ -43,7 +43,7 @@ async function bundle(folder) {
  */
 async function writeConfigSchema(file) {
   /** @type {typeof import("../src/config/schema.ts")} */
-  const { configJsonSchema } = await createJiti(import.meta.url).import("../src/config/schema.ts");
+  const { configJsonSchema } = await createJiti(import.meta.url, { fsCache: false }).import("../src/config/schema.ts");
   const json = JSON.stringify(configJsonSchema(), null, 2);
   // short lists on one line, as the formatter has them
   const formatted = json.replace(

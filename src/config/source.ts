@@ -1,5 +1,6 @@
 // Config room: a config file's text, as a value and as places in the text.
 
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { ProblemsError, TenantctlError } from "../errors.js";
@@ -105,7 +106,9 @@ async function importDefault(file: string): Promise<unknown> {
 
 async function jitiDefault(file: string): Promise<unknown> {
   const { createJiti } = await import("jiti");
-  return await createJiti(import.meta.url, { moduleCache: false }).import(file, { default: true });
+  // What jiti made of a file it keeps beside it in node_modules; or else, unless told not to, in /tmp, where others may have put theirs.
+  const fsCache = existsSync(path.join(path.dirname(file), "node_modules"));
+  return await createJiti(file, { moduleCache: false, fsCache }).import(file, { default: true });
 }
 
 function accepted(names: Names, text: string, reading: Reading): Reading {

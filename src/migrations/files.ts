@@ -211,5 +211,5 @@ export async function importModule(migration: ModuleMigration): Promise<Migratio
 async function load(file: string): Promise<object> {
   if (!/\.m?ts$/.test(file)) return (await import(pathToFileURL(file).href)) as object;
   const { createJiti } = await import("jiti");
-  return await createJiti(import.meta.url).import<object>(file);
+  return await createJiti(file, { fsCache: false }).import<object>(file); // its cache would be in /tmp, where others may have put theirs
 }

@@ -1,11 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: variables, as a config has them
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config/load.js";
 import { configJsonSchema, configSchema, problemsOf } from "../../src/config/schema.js";
 import { hasConfigShape } from "../../src/config/shape.js";
@@ -372,6 +372,8 @@ describe("the database", () => {
 });
 
 describe("loading", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
   it("of plain JSON loads neither zod, nor jsonc-parser, nor yaml, nor jiti, and warns of nothing", () => {
     const root = folder({ "tenants.config.json": { tenants: { thor: {} } }, ".env": "A=1" });
     const hooks = `
@@ -391,6 +393,14 @@ describe("loading", () => {
     expect(stdout).not.toMatch(/node_modules\/(zod|jsonc-parser|yaml|js-yaml|jiti|proper-lockfile|typescript)\//);
   });
 
+  it("of a TypeScript config leaves nothing in the temporary folder, where others could have put theirs", () => {
+    const root = folder({ "tenants.config.ts": "export default { tenants: { thor: {} as object } };" });
+    const temporary = folder();
+    vi.stubEnv("TMPDIR", temporary);
+    expect(list(root).stdout).toMatch(/thor/);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
   it("beside a broken package.json says which file is broken", () => {
     const root = folder({ "tenants.config.json": {}, "package.json": "{" });
     expect(list(root).stderr).toMatch(/^error: .*package\.json/);
@@ -400,6 +410,7 @@ describe("loading", () => {
 /** Runs `tenantctl list` in a folder, as built, with options for node. */
 function list(cwd: string, ...options: string[]) {
   const bin = fileURLToPath(new URL("../../bin/tenantctl.js", import.meta.url));
-  const env = { PATH: process.env.PATH };
+  const { PATH, TMPDIR } = process.env;
+  const env = { PATH, TMPDIR };
   return spawnSync(process.execPath, [...options, bin, "list"], { cwd, env, encoding: "utf8" });
 }

@@ -1,12 +1,15 @@
 // Migrations in TypeScript and JavaScript: in the tenant's transaction like any other.
-import { describe, expect, test } from "vitest";
+import { readdirSync } from "node:fs";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { createDatabase, newestAtLeast } from "../support/database.ts";
-import { problemsOf } from "./folder.ts";
+import { folderOf, problemsOf } from "./folder.ts";
 import { oneTenant } from "./tenant.ts";
 
 const js = (body: string) => `export async function up({ client, tenant }) { ${body} }`;
 
 describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
+  afterEach(() => vi.unstubAllEnvs());
+
   const tenantOf = async (files: Record<string, string>) => oneTenant(await createDatabase(server), "thor", files);
 
   test("up and down, in TypeScript, in JavaScript, in CommonJS, as named exports and as a default", async () => {
@@ -22,7 +25,10 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
       "3_c.cjs":
         "exports.up = ({ client }) => client.query('create table c ()'); exports.down = ({ client }) => client.query('drop table c');",
     });
+    const temporary = await folderOf({});
+    vi.stubEnv("TMPDIR", temporary); // where others could have put a compiled one of theirs
     expect(await tenant.migrate()).toEqual(["1_a", "2_b", "3_c"]);
+    expect(readdirSync(temporary)).toEqual([]);
     expect(await tenant.relations()).toEqual(["a", "b", "c"]);
     expect(await tenant.rollback("3_c", "2_b", "1_a")).toEqual(["3_c", "2_b", "1_a"]);
     expect(await tenant.relations()).toEqual([]);
