@@ -20,7 +20,7 @@ export function count(text: string): number {
   return wholeNumber(text, 1);
 }
 
-export function countFromZero(text: string): number {
+function countFromZero(text: string): number {
   return wholeNumber(text, 0);
 }
 
@@ -83,20 +83,10 @@ export function unexpectedWords(words: readonly string[]): TenantctlError {
   });
 }
 
-export const rolloutHelp = {
-  canary: ["--canary <names|n>", "these tenants first, or n of them; stop if one fails"],
-  waves: ["--waves <ends>", "then in waves that end here, for example 1%,10%,100%"],
-  gate: [
-    "--gate <command>",
-    "run between waves, with the wave's result as JSON on stdin; unless it exits with 0, stop",
-  ],
-  maxFailures: ["--max-failures <n|n%>", "stop when more tenants than this failed"],
-  reporter: ["--reporter <name>", "github: annotations at the failed migrations' lines, and a job summary"],
-} as const;
+type RolloutOptions = { canary?: string; waves?: string; gate?: string; maxFailures?: string };
 
 /** How a run goes through the fleet, from a command's options. */
-export function rolloutOf(options: { canary?: string; waves?: string; gate?: string; maxFailures?: string }) {
-  const { canary, waves, gate, maxFailures } = options;
+export function rolloutOf({ canary, waves, gate, maxFailures }: RolloutOptions) {
   return { canary, waves, gate, maxFailures };
 }
 
@@ -128,12 +118,13 @@ export const asOwnerHelp = [
 ] as const;
 
 /** What a run that writes may be told about time. */
-export interface LimitOptions {
+type LimitOptions = {
+  concurrency?: number;
   lockTimeout?: number;
   statementTimeout?: number;
   lockWait?: number;
   retries?: number;
-}
+};
 
 export const limitHelp = {
   lockTimeout: ["--lock-timeout <duration>", "how long each single lock is waited for (default: 5s)"],
@@ -145,6 +136,32 @@ export const limitHelp = {
   retries: ["--retries <n>", "how often to try lock timeouts, deadlocks and lost connections again (default: 3)"],
   concurrency: ["--concurrency <n>", "how many tenants at once (default: 4)"],
 } as const;
+
+/** A command with the limits of a run that writes to many tenants. */
+export function withLimits<Args extends unknown[], Options extends OptionValues>(command: Command<Args, Options>) {
+  command
+    .option(...limitHelp.concurrency, count)
+    .option(...limitHelp.lockTimeout, duration)
+    .option(...limitHelp.lockWait, duration)
+    .option(...limitHelp.retries, countFromZero);
+  return command as Command<Args, Options & LimitOptions>; // what they add, said here: the compiler takes minutes to find it out
+}
+
+/** A command with these, and with how migrations are rolled out. */
+export function withRollout<Args extends unknown[], Options extends OptionValues>(command: Command<Args, Options>) {
+  const limited = withLimits(command);
+  limited
+    .option(...limitHelp.statementTimeout, duration)
+    .option("--canary <names|n>", "these tenants first, or n of them; stop if one fails")
+    .option("--waves <ends>", "then in waves that end here, for example 1%,10%,100%")
+    .option(
+      "--gate <command>",
+      "run between waves, with the wave's result as JSON on stdin; unless it exits with 0, stop",
+    )
+    .option("--max-failures <n|n%>", "stop when more tenants than this failed")
+    .option("--reporter <name>", "github: annotations at the failed migrations' lines, and a job summary", reporter);
+  return limited as Command<Args, Options & LimitOptions & RolloutOptions>;
+}
 
 export function limitsOf(options: LimitOptions, stop: AbortSignal) {
   return {

@@ -4,28 +4,29 @@ import { isAbsolute } from "node:path";
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Diagnosis, FindingGroup, Fixed } from "../../fleet/index.js";
 import { exitCodes } from "../exit.js";
-import { count, countFromZero, duration, limitHelp, limitsOf, type Program } from "../options.js";
+import { limitsOf, type Program, withLimits } from "../options.js";
 import { runCommand } from "../session.js";
 import type { Style } from "../style.js";
 import { grouped, oneLine, pathOf } from "../words.js";
 
 export function addDoctor(program: Program): void {
-  program
-    .command("doctor")
-    .summary("config, registry, migrations, database: what is wrong and how to mend it")
-    .description(
-      "look at config, registry, migrations, database and all tenants' schemas: what is wrong and how to mend it; touches nothing without --fix",
-    )
-    .option(
-      "--check [severity]",
-      "exit with 4 when there is an error among the findings, or, with `warning`, anything at all",
-      severity,
-    )
-    .option("--fix", "put right what is safe: stamps and rights, each tenant in one transaction; what is left is found")
-    .option(...limitHelp.concurrency, count)
-    .option(...limitHelp.lockTimeout, duration)
-    .option(...limitHelp.lockWait, duration)
-    .option(...limitHelp.retries, countFromZero)
+  withLimits(
+    program
+      .command("doctor")
+      .summary("config, registry, migrations, database: what is wrong and how to mend it")
+      .description(
+        "look at config, registry, migrations, database and all tenants' schemas: what is wrong and how to mend it; touches nothing without --fix",
+      )
+      .option(
+        "--check [severity]",
+        "exit with 4 when there is an error among the findings, or, with `warning`, anything at all",
+        severity,
+      )
+      .option(
+        "--fix",
+        "put right what is safe: stamps and rights, each tenant in one transaction; what is left is found",
+      ),
+  )
     .addHelpText(
       "after",
       `

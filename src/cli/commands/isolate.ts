@@ -4,31 +4,19 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { loginPassword } from "../../config/terminal.js";
 import { TenantctlError } from "../../errors.js";
 import { exitCodes } from "../exit.js";
-import {
-  count,
-  countFromZero,
-  duration,
-  fleetCommand,
-  gather,
-  limitHelp,
-  limitsOf,
-  type Program,
-  selectionOf,
-} from "../options.js";
+import { fleetCommand, gather, limitsOf, type Program, selectionOf, withLimits } from "../options.js";
 import { ask } from "../prompt.js";
 import { runCode, runLines, table } from "../results.js";
 import { runCommand } from "../session.js";
 import { countOf, grouped } from "../words.js";
 
 export function addIsolate(program: Program): void {
-  fleetCommand(program, "isolate", "give each tenant a database role that may use its own schema alone")
-    .option("--undo", "back again: the app role gets its rights, and the tenants' roles are dropped")
-    .option("--keep", "the app role keeps the rights that it has, until the application takes on the tenants' roles")
-    .option("--again", "also where nothing seems to lack: takes away what was granted to others, table by table")
-    .option(...limitHelp.concurrency, count)
-    .option(...limitHelp.lockTimeout, duration)
-    .option(...limitHelp.lockWait, duration)
-    .option(...limitHelp.retries, countFromZero)
+  withLimits(
+    fleetCommand(program, "isolate", "give each tenant a database role that may use its own schema alone")
+      .option("--undo", "back again: the app role gets its rights, and the tenants' roles are dropped")
+      .option("--keep", "the app role keeps the rights that it has, until the application takes on the tenants' roles")
+      .option("--again", "also where nothing seems to lack: takes away what was granted to others, table by table"),
+  )
     .addHelpText(
       "after",
       `

@@ -2,39 +2,20 @@
 
 import { exitCodes } from "../exit.js";
 import type { Program } from "../options.js";
-import {
-  count,
-  countFromZero,
-  duration,
-  fleetCommand,
-  limitHelp,
-  limitsOf,
-  reporter,
-  rolloutHelp,
-  rolloutOf,
-  selectionOf,
-} from "../options.js";
+import { count, fleetCommand, limitsOf, rolloutOf, selectionOf, withRollout } from "../options.js";
 import { planLines, runCode, runLines } from "../results.js";
 import { runCommand } from "../session.js";
 
 export function addMigrate(program: Program): void {
-  fleetCommand(program, "migrate", "bring the shared schema, then tenants, up to date")
-    .option("--to <migration>", "apply none after this one")
-    .option("--steps <n>", "apply at most n migrations to each tenant", count)
-    .option("--dry-run", "print the plan, touch nothing")
-    .option("--estimate", "with --dry-run: time one tenant in a transaction that is rolled back")
-    .option("--failed", "only the tenants that failed in the last run")
-    .option("--allow-ahead", "migrate tenants that have migrations no file describes")
-    .option(...limitHelp.concurrency, count)
-    .option(...limitHelp.lockTimeout, duration)
-    .option(...limitHelp.statementTimeout, duration)
-    .option(...limitHelp.lockWait, duration)
-    .option(...limitHelp.retries, countFromZero)
-    .option(...rolloutHelp.canary)
-    .option(...rolloutHelp.waves)
-    .option(...rolloutHelp.gate)
-    .option(...rolloutHelp.maxFailures)
-    .option(...rolloutHelp.reporter, reporter)
+  withRollout(
+    fleetCommand(program, "migrate", "bring the shared schema, then tenants, up to date")
+      .option("--to <migration>", "apply none after this one")
+      .option("--steps <n>", "apply at most n migrations to each tenant", count)
+      .option("--dry-run", "print the plan, touch nothing")
+      .option("--estimate", "with --dry-run: time one tenant in a transaction that is rolled back")
+      .option("--failed", "only the tenants that failed in the last run")
+      .option("--allow-ahead", "migrate tenants that have migrations no file describes"),
+  )
     .addHelpText(
       "after",
       `

@@ -1,36 +1,17 @@
 // The cli room: tenantctl rollback.
 
 import type { Program } from "../options.js";
-import {
-  count,
-  countFromZero,
-  duration,
-  fleetCommand,
-  limitHelp,
-  limitsOf,
-  reporter,
-  rolloutHelp,
-  rolloutOf,
-  selectionOf,
-} from "../options.js";
+import { count, fleetCommand, limitsOf, rolloutOf, selectionOf, withRollout } from "../options.js";
 import { runCode, runLines } from "../results.js";
 import { runCommand } from "../session.js";
 
 export function addRollback(program: Program): void {
-  fleetCommand(program, "rollback", "undo migrations: exactly one of --steps, --to and --run says which")
-    .option("--steps <n>", "undo the last n migrations of each tenant", count)
-    .option("--to <migration>", "undo all that came after this one, which stays; 0 undoes all")
-    .option("--run <id>", "undo just what that run applied, tenant by tenant")
-    .option(...limitHelp.concurrency, count)
-    .option(...limitHelp.lockTimeout, duration)
-    .option(...limitHelp.statementTimeout, duration)
-    .option(...limitHelp.lockWait, duration)
-    .option(...limitHelp.retries, countFromZero)
-    .option(...rolloutHelp.canary)
-    .option(...rolloutHelp.waves)
-    .option(...rolloutHelp.gate)
-    .option(...rolloutHelp.maxFailures)
-    .option(...rolloutHelp.reporter, reporter)
+  withRollout(
+    fleetCommand(program, "rollback", "undo migrations: exactly one of --steps, --to and --run says which")
+      .option("--steps <n>", "undo the last n migrations of each tenant", count)
+      .option("--to <migration>", "undo all that came after this one, which stays; 0 undoes all")
+      .option("--run <id>", "undo just what that run applied, tenant by tenant"),
+  )
     .addHelpText(
       "after",
       `
