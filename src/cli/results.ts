@@ -50,15 +50,14 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
 
 /** What migrate would do, tenant by tenant. */
 export function planLines({ shared, tenants, summary, estimate, concerns }: DryRun, style: Style): string[] {
-  const refused = ["unmanaged", "changed", "ahead"];
-  const rows = tenants.map(({ name, state, pending }) => {
+  const refused = ["unreadable", "unmanaged", "changed", "ahead"];
+  const wordsOf = ({ state, pending }: { state: string; pending: string[] }) => {
     const what = refused.includes(state) ? "nothing: it is refused" : pending.join(", ");
-    return [name, state, what === "" ? "schema, ledger or rights" : what];
-  });
+    return what === "" ? "schema, ledger or rights" : what;
+  };
+  const rows = tenants.map((tenant) => [tenant.name, tenant.state, wordsOf(tenant)]);
   const lines =
-    shared !== null && shared.pending.length > 0
-      ? [`${visible(shared.schema)} (shared)  ${shared.pending.join(", ")}`]
-      : [];
+    shared !== null && shared.state !== "current" ? [`${visible(shared.schema)} (shared)  ${wordsOf(shared)}`] : [];
   if (rows.length > 0) lines.push(...table(["TENANT", "STATE", "WOULD APPLY"], rows, style));
   lines.push(...concerns.map((concern) => `${style.warn("warning:")} ${concern}`));
   if (estimate) {

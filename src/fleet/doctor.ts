@@ -196,6 +196,8 @@ function reportStanding(findings: Noted[], one: Surveyed, shared = false): void 
       alike(hint, message("schema")),
     );
   }
+  if (standing.unreadable !== undefined)
+    add("error", "ledger", standing.unreadable.message, standing.unreadable.hint ?? "");
   if (state === "changed")
     add(
       "error",

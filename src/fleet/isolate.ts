@@ -16,7 +16,7 @@ import { newPlan, openWorkshop, type RunLimits, type RunResult, rightsOf } from 
 import { type Selection, selectTenants } from "./select.js";
 import { type Surveyed, survey } from "./survey.js";
 import { notIsolated } from "./verify-isolation.js";
-import { failureOf, type TenantResult } from "./workers.js";
+import { refused, type TenantResult } from "./workers.js";
 
 export interface IsolateOptions extends RunLimits {
   /** Back again: the application's role gets its rights, and the tenants' roles are dropped. */
@@ -86,11 +86,10 @@ function requireConfig(fleet: Fleet, undo: boolean): void {
 
 function refusal(one: Surveyed & { tenant: Tenant }): TenantResult {
   if (one.standing.state === "missing") return missing(one);
-  const { name, schema } = one.tenant;
-  const error = new TenantctlError("UNMANAGED", `the schema "${schema}" has no ledger`, {
+  const error = new TenantctlError("UNMANAGED", `the schema "${one.tenant.schema}" has no ledger`, {
     hint: "tenantctl baseline, or migrate, first",
   });
-  return { name, schema, outcome: "failed", migrations: [], durationMs: 0, error: failureOf(error) };
+  return refused(one.tenant, error);
 }
 
 async function existing(database: Database, roles: readonly string[]): Promise<Set<string>> {

@@ -11,7 +11,7 @@ import { requireWritable } from "./preflight.js";
 import { carryOut, newPlan, openWorkshop, type RunLimits, type RunPlan, type RunResult, type Workshop } from "./run.js";
 import { type Selection, selectTenants } from "./select.js";
 import { requireMigration, type Surveyed, survey } from "./survey.js";
-import { failureOf, type Job, type TenantResult } from "./workers.js";
+import { type Job, refused, type TenantResult } from "./workers.js";
 
 type Found = Surveyed & { tenant: Tenant };
 
@@ -19,6 +19,9 @@ type Found = Surveyed & { tenant: Tenant };
 export async function repair(fleet: Fleet, selection: Selection, limits: RunLimits = {}): Promise<RunResult> {
   const { plan, database, surveyed, open } = await look(fleet, "repair", selection, limits, true);
   const broken = surveyed.filter((one) => one.hasLedger && (one.standing.changed.length > 0 || one.stampDiffers));
+  plan.refused = surveyed.flatMap(({ tenant, standing: { unreadable } }) =>
+    unreadable === undefined ? [] : refused(tenant, unreadable),
+  );
   plan.jobs = broken.map(({ tenant }) =>
     jobOf(tenant, async (done) => {
       done.push(...(await repairTenant(open(tenant, []))));
@@ -78,11 +81,11 @@ export function jobOf(tenant: Tenant, perform: (done: string[]) => Promise<void>
   return { tenant, perform: (done) => perform(done).then(() => true) };
 }
 
-export function missing({ tenant: { name, schema } }: Found): TenantResult {
-  const error = new TenantctlError("SCHEMA_MISSING", `there is no schema "${schema}"`, {
+export function missing({ tenant }: Found): TenantResult {
+  const error = new TenantctlError("SCHEMA_MISSING", `there is no schema "${tenant.schema}"`, {
     hint: "tenantctl migrate creates it",
   });
-  return { name, schema, outcome: "failed", migrations: [], durationMs: 0, error: failureOf(error) };
+  return refused(tenant, error);
 }
 
 export async function finish(fleet: Fleet, database: Database, plan: RunPlan, limits: RunLimits): Promise<RunResult> {

@@ -25,7 +25,7 @@ import { lastFailed } from "./runs.js";
 import { type Selection, selectTenants } from "./select.js";
 import { lookAtShared, type Shared, sharedTarget, withRegistry } from "./shared.js";
 import { requireMigration, type Surveyed, survey } from "./survey.js";
-import { failureOf, type Job, type TenantResult } from "./workers.js";
+import { failureOf, type Job, refused, type TenantResult } from "./workers.js";
 
 export interface MigrateOptions extends RunLimits, Rollout {
   /** The last migration to apply, by its name; those after it stay pending. */
@@ -138,14 +138,7 @@ function refusal({ tenant, standing }: Surveyed, options: MigrateOptions): Tenan
     refuseStanding(standing, tenant);
     return undefined;
   } catch (error) {
-    return {
-      name: tenant.name,
-      schema: tenant.schema,
-      outcome: "failed",
-      migrations: [],
-      durationMs: 0,
-      error: failureOf(error),
-    };
+    return refused(tenant, error);
   }
 }
 

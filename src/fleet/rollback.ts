@@ -2,8 +2,7 @@
 
 import { TenantctlError } from "../errors.js";
 import { type Migration, readMigrations } from "../migrations/files.js";
-import type { LedgerRow } from "../migrations/ledger.js";
-import { readLedgers } from "../migrations/ledger.js";
+import { type LedgerRow, readLedgers } from "../migrations/ledger.js";
 import type { Standing } from "../migrations/state.js";
 import { type Goal, onlyOnce, runTenant } from "../migrations/tenant.js";
 import type { Fleet } from "./fleet.js";
@@ -49,7 +48,8 @@ export async function rollback(fleet: Fleet, selection: Selection, options: Roll
   const choose = chooser(migrations, options);
   const names = new Set<string>();
   for (const { tenant, standing } of withLedger) {
-    const chosen = named(tenant.name, () => choose(standing, ledgers.get(tenant.schema)));
+    const ledger = standing.unreadable ?? ledgers.get(tenant.schema);
+    const chosen = named(tenant.name, () => choose(standing, readable(ledger)));
     if (chosen.length === 0) continue;
     for (const name of chosen) names.add(name);
     const goal: Goal = {
@@ -75,6 +75,12 @@ export async function rollback(fleet: Fleet, selection: Selection, options: Roll
   if (plan.jobs.length > 0) await requireWritable(fleet, database);
   await requireRunnable(database, open({ name: "", schema: "" }, []), names, "down");
   return await carryOut(fleet, database, plan, options);
+}
+
+function readable(ledger: TenantctlError | LedgerRow[] | undefined): LedgerRow[] | undefined {
+  if (!(ledger instanceof TenantctlError)) return ledger;
+  const { message, hint } = ledger;
+  throw new TenantctlError("ROLLBACK_REFUSED", message, { ...(hint === undefined ? {} : { hint }), cause: ledger });
 }
 
 function chooser(migrations: readonly Migration[], options: RollbackOptions) {

@@ -94,7 +94,7 @@ export async function withRegistry<T>(
     const database = await fleet.database();
     const shared = await lookAtShared(fleet, database);
     if (shared === undefined) throw error;
-    if (shared.surveyed.standing.pending.length === 0) return await ask(); // somebody else has migrated it meanwhile
+    if (shared.surveyed.standing.state === "current") return await ask(); // somebody else has migrated it meanwhile
     await readMigrations(fleet.config.migrations.tenant); // what is wrong there is said while nothing is touched
     await requireWritable(fleet, database);
     whenMigrated(await shared.migrate(run, limits));

@@ -2,12 +2,13 @@
 
 import type { Failure } from "../events.js";
 import { readMigrations } from "../migrations/files.js";
-import type { State } from "../migrations/state.js";
+import type { Standing, State } from "../migrations/state.js";
 import type { Fleet } from "./fleet.js";
 import { lastFailures } from "./runs.js";
 import { type Selection, selectTenants } from "./select.js";
 import { lookAtShared } from "./shared.js";
 import { type Surveyed, survey } from "./survey.js";
+import { failureOf } from "./workers.js";
 
 export interface TenantStatus {
   name: string;
@@ -17,6 +18,8 @@ export interface TenantStatus {
   version: string | null;
   applied: number;
   pending: string[];
+  /** Why its ledger can't be read, where it is unreadable. */
+  error?: Failure;
   /** Why it failed last, while what failed is still to be done. */
   lastError?: Failure & { run: string };
 }
@@ -26,7 +29,7 @@ export interface FleetStatus {
   migrations: { name: string; checksum: string | null }[];
   summary: Record<State, number> & { tenants: number };
   /** The shared schema; null when the config names no shared migrations. */
-  shared: { schema: string; state: State; version: string | null; pending: string[] } | null;
+  shared: { schema: string; state: State; version: string | null; pending: string[]; error?: Failure } | null;
   tenants: TenantStatus[];
   /** Tenants whose stamp is not that of their ledger: only where ledgers were read. */
   wrongStamps: string[];
@@ -37,17 +40,22 @@ export interface StatusOptions {
   verify?: boolean;
 }
 
-/** Tells where the selected tenants stand. Touches nothing. */
+/** Tells where the selected tenants stand. Touches nothing. A tenant whose ledger can't be read is unreadable, and stops nobody else. */
 export async function status(fleet: Fleet, selection: Selection, options: StatusOptions = {}): Promise<FleetStatus> {
   const tenants = await selectTenants(await fleet.registry.tenants(), selection);
   const migrations = await readMigrations(fleet.config.migrations.tenant);
   const database = await fleet.database();
   const shared = await lookAtShared(fleet, database);
   const surveyed = await survey(database, migrations, tenants, { appRole: undefined, verify: options.verify ?? false });
-  const summary = { tenants: tenants.length, current: 0, pending: 0, ahead: 0, changed: 0, unmanaged: 0, missing: 0 };
+  const states = { current: 0, pending: 0, ahead: 0, changed: 0, unmanaged: 0, unreadable: 0, missing: 0 };
+  const summary = { tenants: tenants.length, ...states };
   for (const { standing } of surveyed) summary[standing.state]++;
   const behind = surveyed.filter((one) => one.standing.state !== "current").map((one) => one.tenant.name);
   const errors = await lastFailures(database, behind);
+  for (const { tenant, standing } of [...(shared ? [shared.surveyed] : []), ...surveyed]) {
+    const { error } = errorOf(standing);
+    if (error) fleet.report({ type: "tenant-failed", name: tenant.name, error });
+  }
   return {
     migrations: migrations.map(({ name, checksum }) => ({ name, checksum })),
     summary,
@@ -67,6 +75,7 @@ function tenantStatus({ tenant, standing }: Surveyed, error: (Failure & { run: s
     version: standing.applied.at(-1) ?? null,
     applied: standing.applied.length,
     pending: standing.pending,
+    ...errorOf(standing),
     ...(isOpen ? { lastError: error } : {}),
   };
 }
@@ -77,5 +86,10 @@ function sharedStatus({ tenant, standing }: Surveyed): FleetStatus["shared"] {
     state: standing.state,
     version: standing.applied.at(-1) ?? null,
     pending: standing.pending,
+    ...errorOf(standing),
   };
+}
+
+function errorOf({ unreadable }: Standing): { error?: Failure } {
+  return unreadable === undefined ? {} : { error: failureOf(unreadable) };
 }

@@ -3,17 +3,10 @@
 import type { Database } from "../database/database.js";
 import type { Isolation } from "../database/roles.js";
 import { TenantctlError } from "../errors.js";
+import { MigrationFailure } from "../migrations/failure.js";
 import type { Migration } from "../migrations/files.js";
-import {
-  type LedgerRow,
-  prefixStamps,
-  readFacts,
-  readLedgers,
-  runningOf,
-  schemasWithObjects,
-  stampOf,
-} from "../migrations/ledger.js";
-import { type Standing, standingOf } from "../migrations/state.js";
+import { prefixStamps, readFacts, readLedgers, runningOf, schemasWithObjects, stampOf } from "../migrations/ledger.js";
+import { type Standing, standingOf, unreadableStanding } from "../migrations/state.js";
 import type { Tenant } from "../registry/registry.js";
 
 /** A tenant and where it stands. */
@@ -70,22 +63,23 @@ export async function survey<T extends Pick<Tenant, "name" | "schema">>(
   return tenants.map((tenant) => {
     const fact = facts.get(tenant.schema);
     if (fact === undefined && settled !== undefined) return { tenant, standing: settled[1], ...inOrder };
-    const rows: LedgerRow[] | undefined = ledgers.get(tenant.schema);
-    const byStamp = rows === undefined && fact?.stamp ? known.get(fact.stamp) : undefined;
+    const ledger = ledgers.get(tenant.schema);
+    if (ledger instanceof MigrationFailure) return { tenant, standing: unreadableStanding(ledger), ...inOrder };
+    const byStamp = ledger === undefined && fact?.stamp ? known.get(fact.stamp) : undefined;
     return {
       tenant,
       standing:
         byStamp ??
-        standingOf(migrations, { exists: fact?.exists ?? false, rows, hasObjects: filled.has(tenant.schema) }),
+        standingOf(migrations, { exists: fact?.exists ?? false, rows: ledger, hasObjects: filled.has(tenant.schema) }),
       hasLedger: fact?.stamp !== undefined,
       lacksGrants: fact !== undefined && !fact.granted,
       interrupted: runningOf(fact?.stamp),
-      stampDiffers: rows !== undefined && stampOf(rows) !== fact?.stamp,
+      stampDiffers: ledger !== undefined && stampOf(ledger) !== fact?.stamp,
     };
   });
 }
 
-// What is left to say of a tenant whose stamp tells that it is current.
+// What is left to say where the stamp tells that a tenant is current, or the ledger can't be read.
 const inOrder = { hasLedger: true, lacksGrants: false, interrupted: undefined, stampDiffers: false };
 
 // One standing for each number of files applied, shared by all the tenants that are there.

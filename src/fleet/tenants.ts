@@ -167,6 +167,7 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
       hint: `tenantctl create-tenant ${tenant.name} creates one`,
     });
   }
+  if (surveyed.standing.unreadable) throw surveyed.standing.unreadable;
   const wantsBaseline = options.baseline === true || options.baselineTo !== undefined;
   if (surveyed.standing.state === "unmanaged" && !wantsBaseline) {
     throw new TenantctlError("UNMANAGED", `the schema "${tenant.schema}" holds objects and no ledger`, {

@@ -25,6 +25,11 @@ export function tenantJson(
   return { ...rest, [done]: migrations, durationMs, ...(error === undefined ? {} : { error }) };
 }
 
+/** The result of a tenant that fails before anything is done to it. */
+export function refused({ name, schema }: { name: string; schema: string }, why: unknown): TenantResult {
+  return { name, schema, outcome: "failed", migrations: [], durationMs: 0, error: failureOf(why) };
+}
+
 export interface Job {
   tenant: { name: string; schema: string };
   /** Works on the tenant; adds to `done` what was committed, as soon as it was. True if it changed anything else. */

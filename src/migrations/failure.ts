@@ -94,6 +94,16 @@ function hintFor(state: string | undefined, cause: unknown): string | undefined 
   }
 }
 
+/** Why a ledger could not be read: we may not, or it is none of ours. */
+export function ledgerFailure(cause: unknown): MigrationFailure {
+  const state = sqlState(cause);
+  return new MigrationFailure("SQL", `its ledger can't be read: ${serverMessage(cause)}`, {
+    sqlState: state,
+    hint: hintFor(state, cause),
+    cause,
+  });
+}
+
 const oneStatementHint = "one statement a query, where it sends several: some servers refuse them in one message";
 
 /** A migration that failed as a whole: with its own error, with the server's, or with ours where it broke the transaction. */

@@ -2,9 +2,11 @@
 
 import { createHash } from "node:crypto";
 import type { Client, Database } from "../database/database.js";
+import { isConnectionLost, sqlState } from "../database/errors.js";
 import { literal, qualified } from "../database/quote.js";
 import { type Isolation, sharedRole, tenantRole } from "../database/roles.js";
 import { withTransaction } from "../database/transaction.js";
+import { ledgerFailure, type MigrationFailure } from "./failure.js";
 import type { Migration } from "./files.js";
 import { byCodeUnits } from "./files.js";
 
@@ -24,6 +26,9 @@ export const runningStamp = (migration: string, direction: "up" | "down" = "up")
 export const runningOf = (stamp: string | null | undefined): string | undefined =>
   /^tenantctl: ((?:running|reverting) .+)$/.exec(stamp ?? "")?.[1];
 export const creatingComment = (run: string): string => `tenantctl: creating ${run}`;
+/** The run of the create-tenant that a schema's comment says is under way, or was interrupted. */
+export const creatingRun = (comment: string | null): string | undefined =>
+  /^tenantctl: creating (.+)$/.exec(comment ?? "")?.[1];
 
 /** The stamp of a ledger with these rows: their number, and a chain of hashes over them in the order of their names. */
 export function stampOf(rows: readonly { name: string; checksum: string | null }[]): string {
@@ -237,23 +242,46 @@ export async function schemasWithObjects(client: Client, schemas: readonly strin
 // One statement over thousands of tables would take the server's whole lock table.
 const ledgersPerBatch = 50;
 
-/** Reads the ledgers of schemas that are known to have one, in bounded batches, each in a transaction of its own. */
-export async function readLedgers(database: Database, schemas: readonly string[]): Promise<Map<string, LedgerRow[]>> {
-  const ledgers = new Map<string, LedgerRow[]>(schemas.map((schema) => [schema, []]));
-  for (let at = 0; at < schemas.length; at += ledgersPerBatch) {
-    const batch = schemas.slice(at, at + ledgersPerBatch);
-    const text = batch
-      .map(
-        (schema) =>
-          `select ${literal(schema)}::text as schema, name, checksum, run_id as "runId" from ${qualified(schema, ledgerTable)}`,
-      )
-      .join(" union all ");
-    const rows = await withTransaction(
-      database,
-      async (client) => (await client.query<LedgerRow & { schema: string }>(text)).rows,
-    );
-    for (const { schema, ...row } of rows) ledgers.get(schema)?.push(row);
+/** A ledger's rows, in the order of their names, or why they can't be read. */
+export type Ledger = LedgerRow[] | MigrationFailure;
+
+/**
+ * Reads the ledgers of schemas that are known to have one, in bounded batches, each in a transaction of its own. One that can't be read
+ * spoils no other.
+ */
+export async function readLedgers(database: Database, schemas: readonly string[]): Promise<Map<string, Ledger>> {
+  const ledgers: [string, Ledger][] = [];
+  for (let at = 0; at < schemas.length; at += ledgersPerBatch)
+    ledgers.push(...(await readBatch(database, schemas.slice(at, at + ledgersPerBatch), 10_000)));
+  return new Map(ledgers);
+}
+
+// The server does not say which it could not read: halves do. A lock that was waited for is not waited for as long again.
+async function readBatch(
+  database: Database,
+  schemas: readonly string[],
+  lockTimeoutMs: number,
+): Promise<[string, Ledger][]> {
+  const text = schemas.map(
+    (schema) =>
+      `select ${literal(schema)}::text as schema, name, checksum, run_id as "runId" from ${qualified(schema, ledgerTable)}`,
+  );
+  const read = async (client: Client) => {
+    try {
+      return { rows: (await client.query<LedgerRow & { schema: string }>(text.join(" union all "))).rows };
+    } catch (error) {
+      if (sqlState(error) === undefined || isConnectionLost(error)) throw error;
+      return { rows: [], failure: ledgerFailure(error) };
+    }
+  };
+  const { rows, failure } = await withTransaction(database, read, { lockTimeoutMs });
+  if (failure !== undefined && schemas.length > 1) {
+    const half = schemas.length >> 1;
+    const first = await readBatch(database, schemas.slice(0, half), 1_000);
+    return [...first, ...(await readBatch(database, schemas.slice(half), 1_000))];
   }
-  for (const rows of ledgers.values()) rows.sort((a, b) => byCodeUnits(a.name, b.name));
-  return ledgers;
+  const ledgers = new Map<string, LedgerRow[]>(schemas.map((schema) => [schema, []]));
+  for (const { schema, ...row } of rows) ledgers.get(schema)?.push(row);
+  for (const found of ledgers.values()) found.sort((a, b) => byCodeUnits(a.name, b.name));
+  return failure === undefined ? [...ledgers] : schemas.map((schema) => [schema, failure]);
 }

@@ -4,7 +4,7 @@ import { TenantctlError } from "../errors.js";
 import type { Migration } from "./files.js";
 import type { LedgerRow } from "./ledger.js";
 
-export type State = "missing" | "unmanaged" | "changed" | "ahead" | "pending" | "current";
+export type State = "missing" | "unreadable" | "unmanaged" | "changed" | "ahead" | "pending" | "current";
 
 export interface Standing {
   state: State;
@@ -16,6 +16,13 @@ export interface Standing {
   changed: string[];
   /** Applied migrations that no file describes. */
   unknown: string[];
+  /** Why its ledger could not be read: what it has is not known. */
+  unreadable?: TenantctlError;
+}
+
+/** Where a tenant stands whose ledger can't be read. */
+export function unreadableStanding(why: TenantctlError): Standing {
+  return { state: "unreadable", applied: [], pending: [], changed: [], unknown: [], unreadable: why };
 }
 
 /** Compares a ledger's rows with the files. Rows are undefined where there is no ledger. */
@@ -42,7 +49,7 @@ function isChanged(row: LedgerRow, migration: Migration | undefined): boolean {
 
 function stateOf(
   found: { exists: boolean; rows: readonly LedgerRow[] | undefined; hasObjects: boolean },
-  { changed, unknown, pending }: Omit<Standing, "state">,
+  { changed, unknown, pending }: Omit<Standing, "state" | "unreadable">,
 ): State {
   if (!found.exists) return "missing";
   if (found.rows === undefined && found.hasObjects) return "unmanaged";
@@ -53,10 +60,11 @@ function stateOf(
 
 /**
  * Refuses what must not be migrated.
- * @throws TenantctlError UNMANAGED, CHANGED or AHEAD, with a hint.
+ * @throws TenantctlError UNMANAGED, CHANGED or AHEAD, with a hint; what its ledger could not be read for.
  */
 export function refuseStanding(standing: Standing, tenant: { name: string; schema: string }): void {
-  const { state, changed, unknown } = standing;
+  const { state, changed, unknown, unreadable } = standing;
+  if (unreadable !== undefined) throw unreadable;
   if (state === "unmanaged") {
     throw new TenantctlError(
       "UNMANAGED",

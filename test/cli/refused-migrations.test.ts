@@ -86,18 +86,23 @@ describe("migrations are refused before anything is touched", () => {
 });
 
 describe("tenants are refused one by one, the others are migrated", () => {
-  test("changed, ahead and unmanaged ones, each with a hint", async () => {
+  test("changed, ahead, unmanaged and unreadable ones, each with a hint", async () => {
     const own = await createDatabase();
-    const tenants = { changed: {}, ahead: {}, unmanaged: {}, fine: {} };
+    const tenants = { changed: {}, ahead: {}, unmanaged: {}, unreadable: {}, fine: {} };
     const project = await createProject({ database: own, migrations: polls, tenants });
-    await project.tenantctl(["migrate", "changed", "ahead", "--to", names[0]]);
+    await project.tenantctl(["migrate", "changed", "ahead", "unreadable", "--to", names[0]]);
     await own.query("insert into ahead.tenantctl_migrations values ('20990101000000_later', 'x', 'r', now(), 1)");
     await own.query("update changed.tenantctl_migrations set checksum = 'other'");
-    for (const schema of ["ahead", "changed"])
+    await own.query("alter table unreadable.tenantctl_migrations rename checksum to sum");
+    for (const schema of ["ahead", "changed", "unreadable"])
       await own.query(`comment on table ${schema}.tenantctl_migrations is 'odd'`);
     await own.query("create schema unmanaged; create table unmanaged.theirs ()");
 
     const status = await project.tenantctl(["status"]);
+    expect(status.code).toBe(1);
+    expect(status.stderr).toMatch(/^error: unreadable: its ledger can't be read: column .*\(SQLSTATE 42703\)\n/);
+    expect(status.stdout).toMatch(/1 +unreadable +unreadable\n/);
+    expect((await project.tenantctl(["status", "--check"])).code).toBe(4);
     expect(status.stdout).toMatch(/1 +missing +fine/);
     expect(status.stdout).toMatch(new RegExp(`1 +changed at ${names[0]} +changed`));
     expect(status.stdout).toMatch(/1 +ahead at 20990101000000_later +ahead/);
@@ -105,7 +110,7 @@ describe("tenants are refused one by one, the others are migrated", () => {
 
     const result = await project.tenantctl(["migrate"]);
     expect(result.code).toBe(1);
-    expect(result.stdout).toMatch(/^4 tenants: 1 migrated, 0 current, 3 failed/);
+    expect(result.stdout).toMatch(/^5 tenants: 1 migrated, 0 current, 4 failed/);
     expect(result.stderr).toMatch(
       /error: changed: 20260101000000_polls was edited after.*\nhint: restore the file.*repair/,
     );
@@ -123,6 +128,7 @@ describe("tenants are refused one by one, the others are migrated", () => {
       ["changed", "CHANGED"],
       ["ahead", "AHEAD"],
       ["unmanaged", "UNMANAGED"],
+      ["unreadable", "SQL"],
     ]);
   });
 

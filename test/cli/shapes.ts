@@ -4,7 +4,7 @@ import { z } from "zod";
 const name = z.string().min(1);
 const names = z.array(name);
 const count = z.int().min(0);
-const state = z.enum(["current", "pending", "ahead", "changed", "unmanaged", "missing"]);
+const state = z.enum(["current", "pending", "ahead", "changed", "unmanaged", "unreadable", "missing"]);
 const time = z.iso.datetime();
 
 const failure = z.strictObject({
@@ -62,9 +62,12 @@ export const status = z.strictObject({
     ahead: count,
     changed: count,
     unmanaged: count,
+    unreadable: count,
     missing: count,
   }),
-  shared: z.strictObject({ schema: name, state, version: name.nullable(), pending: names }).nullable(),
+  shared: z
+    .strictObject({ schema: name, state, version: name.nullable(), pending: names, error: failure.optional() })
+    .nullable(),
   tenants: z.array(
     z.strictObject({
       name,
@@ -73,6 +76,7 @@ export const status = z.strictObject({
       version: name.nullable(),
       applied: count,
       pending: names,
+      error: failure.optional(),
       lastError: failure.extend({ run: name }).optional(),
     }),
   ),

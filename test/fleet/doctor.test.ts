@@ -251,7 +251,8 @@ describe("with the search_path alone", () => {
 
     const { url } = await database.createRole();
     expect(told(await look(project, { database: url }))).toEqual([
-      `error ledger ${database.name}`,
+      "error ledger t1",
+      "error ledger t2",
       "error owner t1",
       "error owner t2",
     ]);

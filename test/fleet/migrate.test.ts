@@ -35,6 +35,42 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     expect(runs.map(({ run_id }) => run_id).sort()).toEqual([first?.run, run.run].sort());
   });
 
+  test("a ledger that can't be read is its own tenant's failure", async () => {
+    const database = await createDatabase(server);
+    const role = await database.createRole();
+    await database.query(`grant create on database ${database.name} to ${role.name}`);
+    const names = ["thor", "taken", "odd", "loki", "odin"];
+    const tenants = tenantsNamed(...names);
+    const { fleet, events } = await testFleet(database, { database: role.url, migrations, tenants });
+    await migrate(fleet, {}, { steps: 1 });
+    for (const name of names) await database.query(`comment on table ${name}.tenantctl_migrations is null`);
+    await database.query(
+      "alter table taken.tenantctl_migrations owner to current_user; alter table odd.tenantctl_migrations rename checksum to sum",
+    );
+    const found = await status(fleet, {});
+    expect(found.tenants.map(({ name, state, error }) => [name, state, error?.code, error?.sqlState])).toEqual([
+      ["thor", "pending", undefined, undefined],
+      ["taken", "unreadable", "SQL", "42501"],
+      ["odd", "unreadable", "SQL", "42703"],
+      ["loki", "pending", undefined, undefined],
+      ["odin", "pending", undefined, undefined],
+    ]);
+    expect(found.summary).toMatchObject({ tenants: 5, pending: 3, unreadable: 2 });
+    expect(events.filter((event) => event.type === "tenant-failed").map(({ name }) => name)).toEqual(["taken", "odd"]);
+
+    expect((await planMigrate(fleet, {})).summary).toMatchObject({ toDo: 3, refused: 2 });
+    const run = await migrate(fleet, {});
+    expect(run).toMatchObject({ ok: false, stopped: null, summary: { tenants: 5, changed: 3, failed: 2 } });
+    expect(run.tenants.map(({ name, outcome, error }) => `${name} ${error?.sqlState ?? outcome}`)).toEqual([
+      "thor migrated",
+      "taken 42501",
+      "odd 42703",
+      "loki migrated",
+      "odin migrated",
+    ]);
+    expect((await status(fleet, {})).summary).toMatchObject({ current: 3, unreadable: 2 });
+  });
+
   test("nothing to do leaves no trace", async () => {
     const database = await createDatabase(server);
     const { fleet } = await testFleet(database, { migrations, tenants: tenantsNamed("thor") });

@@ -1,6 +1,6 @@
 // Where tenants stand: told by stamps alone where they tell, by ledgers where they don't.
 import { describe, expect, test } from "vitest";
-import { migrate, repair, status } from "../../src/fleet/index.js";
+import { addTenant, migrate, removeTenant, repair, rollback, status } from "../../src/fleet/index.js";
 import { createDatabase, newestAtLeast } from "../support/database.ts";
 import { tenantsNamed, testFleet } from "./fleet.ts";
 
@@ -42,7 +42,16 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
       ["twice", "changed", 4, "", "9_z"],
       ["gap", "pending", 2, "2_b", "3_c"],
     ]);
-    expect(summary).toEqual({ tenants: 9, current: 1, pending: 3, ahead: 1, changed: 2, unmanaged: 1, missing: 1 });
+    expect(summary).toEqual({
+      tenants: 9,
+      current: 1,
+      pending: 3,
+      ahead: 1,
+      changed: 2,
+      unmanaged: 1,
+      unreadable: 0,
+      missing: 1,
+    });
 
     const run = await migrate(fleet, {});
     expect(run.tenants.map(({ name, outcome, error }) => `${name} ${error?.code ?? outcome}`)).toEqual([
@@ -111,17 +120,27 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
     ]);
   });
 
-  test("a ledger that we may not read is an error that says so", async () => {
+  test("a ledger that can't be read is refused by rollback, which touches nobody, and left out by repair", async () => {
     const database = await createDatabase(server);
-    const role = await database.createRole();
-    const { again } = await testFleet(database, { tenants: tenantsNamed("thor"), migrations });
-    await migrate(await again(), {});
-    await database.query("comment on table thor.tenantctl_migrations is null");
-    const blind = await again({ database: role.url });
-    await expect(status(blind, {})).rejects.toMatchObject({
-      code: "DATABASE_REFUSED",
-      message: expect.stringContaining("permission denied"),
-    });
+    const { fleet, project } = await testFleet(database, { tenants: tenantsNamed("thor", "odd", "loki"), migrations });
+    const { run } = await migrate(fleet, {});
+    await database.query("alter table odd.tenantctl_migrations rename run_id to run");
+    const refused = {
+      code: "ROLLBACK_REFUSED",
+      message: expect.stringMatching(/^odd: its ledger can't be read: column "run_id" does not exist/),
+    };
+    await expect(rollback(fleet, {}, { run })).rejects.toMatchObject(refused);
+    await database.query("comment on table odd.tenantctl_migrations is null");
+    await expect(rollback(fleet, {}, { steps: 1 })).rejects.toMatchObject(refused);
+    await project.write("migrations/tenant/2_b.sql", "create table b (n int)");
+    const repaired = await repair(fleet, {});
+    expect(repaired.tenants.map(({ name, error, outcome }) => `${name} ${error?.sqlState ?? outcome}`)).toEqual([
+      "thor migrated",
+      "odd 42703",
+      "loki migrated",
+    ]);
+    await removeTenant(fleet, "odd");
+    await expect(addTenant(fleet, { name: "odd" })).rejects.toMatchObject({ code: "SQL", sqlState: "42703" });
   });
 
   test("a wrong stamp, or none, is found by status --verify and mended by migrate, which runs nothing", async () => {

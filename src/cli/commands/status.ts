@@ -16,7 +16,13 @@ export function addStatus(program: Program): void {
     .option("--verify", "read every ledger and compare it with its stamp")
     .addHelpText(
       "after",
-      "\nExamples:\n  tenantctl status\n  tenantctl status --check --quiet     for CI: 0 all current, 4 not\n  tenantctl status thor --list --json",
+      `
+Examples:
+  tenantctl status
+  tenantctl status --check --quiet     for CI: 0 all current, 4 not
+  tenantctl status thor --list --json
+
+Exit code: 1 when a ledger can't be read, which is that tenant's failure alone; with --check, it is not current.`,
     )
     .action((tenants, options, command) =>
       runCommand(command, async ({ core, fleet, style, print }) => {
@@ -27,7 +33,8 @@ export function addStatus(program: Program): void {
         const { wrongStamps, ...shape } = found;
         const value = { ...shape, tenants: found.tenants.filter(isListed), ...(options.verify ? { wrongStamps } : {}) };
         print(value, () => statusLines(found, options.list ?? false, style));
-        return options.check && !isCurrent(found) ? exitCodes.checkFound : exitCodes.done;
+        if (options.check && !isCurrent(found)) return exitCodes.checkFound;
+        return isReadable(found) ? exitCodes.done : exitCodes.failed;
       }),
     );
 }
@@ -36,6 +43,10 @@ function isCurrent({ summary, shared, wrongStamps }: FleetStatus): boolean {
   return (
     summary.current === summary.tenants && (shared === null || shared.state === "current") && wrongStamps.length === 0
   );
+}
+
+function isReadable({ summary, shared }: FleetStatus): boolean {
+  return summary.unreadable === 0 && shared?.state !== "unreadable";
 }
 
 // At thousands of tenants a person reads groups; names only of those that need somebody.
@@ -75,7 +86,7 @@ interface Group {
   names: string[];
 }
 
-const order: TenantStatus["state"][] = ["current", "pending", "ahead", "changed", "unmanaged", "missing"];
+const order: TenantStatus["state"][] = ["current", "pending", "ahead", "changed", "unmanaged", "unreadable", "missing"];
 
 function groups({ tenants }: FleetStatus): Group[] {
   const found = new Map<string, Group>();
