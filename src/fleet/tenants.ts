@@ -6,8 +6,15 @@ import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../da
 import { TenantctlError } from "../errors.js";
 import { MigrationFailure } from "../migrations/failure.js";
 import { readMigrations } from "../migrations/files.js";
-import type { Alongside, Goal } from "../migrations/tenant.js";
-import { baselineTenant, runTenant } from "../migrations/tenant.js";
+import {
+  type Alongside,
+  baselineTenant,
+  dropCreated,
+  type Goal,
+  isUnfinished,
+  runTenant,
+  type TenantWork,
+} from "../migrations/tenant.js";
 import { dropTenantTexts, inTenantTransaction } from "../migrations/transaction.js";
 import { checkEdit, type Tenant, type TenantEdit, type TenantEdited, type TenantState } from "../registry/registry.js";
 import { unknownTenant } from "../registry/tenants.js";
@@ -15,7 +22,7 @@ import type { Fleet } from "./fleet.js";
 import { isolationOf, shareSchemas } from "./isolation.js";
 import { namesUpTo } from "./mend.js";
 import { requireRunnable, requireWritable, roleExists } from "./preflight.js";
-import { defaultLimits, openWorkshop, type RunLimits, type Workshop } from "./run.js";
+import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
 import { lookAtShared, withRegistry } from "./shared.js";
 import { survey } from "./survey.js";
@@ -68,6 +75,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
     shared: false,
     allowAhead: false,
     alongside: listing(fleet, tenant),
+    isTaken: taken(fleet, tenant),
   };
   await persist(async () => {
     applied.length = 0;
@@ -79,7 +87,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   try {
     await fleet.registry.add(tenant);
   } catch (error) {
-    await undoCreation(open, tenant, run, error);
+    await undoCreation(fleet, tenant, open(tenant, []), limits, error);
     throw error;
   }
   return { tenant, applied };
@@ -88,6 +96,11 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
 /** Lists a tenant in the transaction of its schema, where the registry is in that database. */
 function listing(fleet: Fleet, tenant: Tenant): Alongside | undefined {
   return fleet.registry.inDatabase ? (client: Client) => fleet.registry.add(tenant, client) : undefined;
+}
+
+// Whether somebody else has listed the schema meanwhile.
+function taken(fleet: Fleet, { schema }: Tenant): Goal["isTaken"] {
+  return (client) => fleet.registry.hasSchema(schema, client);
 }
 
 // Somebody else may have taken the name, the schema or a host meanwhile: then that is what there is to say.
@@ -124,13 +137,16 @@ function patient(limits: RunLimits) {
   return { ...defaultLimits, ...limits };
 }
 
-// The registry did not take the tenant. The schema is ours as long as each row of its ledger is of our run.
-async function undoCreation(open: Workshop, tenant: Tenant, run: string, why: unknown): Promise<void> {
+// The registry did not take the tenant. Whoever lists a schema that is there does it under its lock, as we look under it.
+async function undoCreation(
+  fleet: Fleet,
+  tenant: Tenant,
+  work: TenantWork,
+  limits: RunLimits,
+  why: unknown,
+): Promise<void> {
   try {
-    const work = open(tenant, []);
-    await inTenantTransaction(work, true, async ({ found, queue }) => {
-      if (found.rows?.every((row) => row.runId === run)) await queue(...texts(dropTenantTexts(work)));
-    });
+    await persist(() => dropCreated(work, taken(fleet, tenant)), patient(limits));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     const first = why instanceof Error ? why.message : String(why);
@@ -143,6 +159,12 @@ async function undoCreation(open: Workshop, tenant: Tenant, run: string, why: un
       },
     );
   }
+}
+
+function missingSchema({ name, schema }: Tenant): TenantctlError {
+  return new TenantctlError("SCHEMA_MISSING", `there is no schema "${schema}"`, {
+    hint: `tenantctl create-tenant ${name} creates one`,
+  });
 }
 
 export interface AddOptions extends RunLimits {
@@ -162,11 +184,7 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
   const names = namesUpTo(migrations, options.baselineTo);
   const database = await fleet.database();
   const [surveyed] = await survey(database, migrations, [tenant], { appRole: undefined });
-  if (surveyed === undefined || surveyed.standing.state === "missing") {
-    throw new TenantctlError("SCHEMA_MISSING", `there is no schema "${tenant.schema}"`, {
-      hint: `tenantctl create-tenant ${tenant.name} creates one`,
-    });
-  }
+  if (surveyed === undefined || surveyed.standing.state === "missing") throw missingSchema(tenant);
   if (surveyed.standing.unreadable) throw surveyed.standing.unreadable;
   const wantsBaseline = options.baseline === true || options.baselineTo !== undefined;
   if (surveyed.standing.state === "unmanaged" && !wantsBaseline) {
@@ -174,16 +192,32 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
       hint: "--baseline takes all migrations as applied, --baseline-to <migration> those up to one",
     });
   }
+  const work = openWorkshop(fleet, database, migrations, newRunId(), options)(tenant, []);
   if (!wantsBaseline) {
-    await fleet.registry.add(tenant);
+    await persist(() => list(fleet, tenant, work), patient(options));
     return { tenant, applied: [] };
   }
   await requireWritable(fleet, database);
-  const run = newRunId();
-  const open = openWorkshop(fleet, database, migrations, run, options);
-  await persist(() => baselineTenant(open(tenant, []), names, listing(fleet, tenant)), patient(options));
+  await persist(() => baselineTenant(work, names, listing(fleet, tenant)), patient(options));
   if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
   return { tenant, applied: names };
+}
+
+// Under the schema's lock: a create-tenant that made it may be about to drop it, since it could not list it.
+async function list(fleet: Fleet, tenant: Tenant, work: TenantWork): Promise<void> {
+  await inTenantTransaction(work, true, async ({ client, found }) => {
+    if (!found.exists) throw missingSchema(tenant);
+    if (isUnfinished(found)) {
+      throw new TenantctlError(
+        "SCHEMA_EXISTS",
+        `the schema "${tenant.schema}" is what a create-tenant has not finished`,
+        {
+          hint: `wait for it to end; if it was interrupted: tenantctl create-tenant ${tenant.name} takes it over`,
+        },
+      );
+    }
+    await fleet.registry.add(tenant, client);
+  });
 }
 
 /**

@@ -6,7 +6,7 @@ import { dropSchemaText } from "../database/schemas.js";
 import { lockKey, withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { byCodeUnits, type Migration } from "./files.js";
-import { baselineText, checksumText, creatingComment, type LedgerRow, selectRowsText } from "./ledger.js";
+import { baselineText, checksumText, creatingComment, creatingRun, type LedgerRow, selectRowsText } from "./ledger.js";
 import { runOutside } from "./outside.js";
 import type { Direction, Prepared, Preparer } from "./prepare.js";
 import { refuseStanding, type Standing, standingOf } from "./state.js";
@@ -43,7 +43,12 @@ export interface Goal {
   allowAhead: boolean;
   /** What belongs in the last of its transactions, just before the commit: the registry's row, where it is in this database. */
   alongside?: Alongside | undefined;
+  /** Creating: whether it has become somebody's tenant meanwhile, so that it stays when the rest of it fails. */
+  isTaken?: IsTaken | undefined;
 }
+
+/** Whether a schema is in the registry as it is now; asked under the schema's lock. */
+type IsTaken = (client: Client) => Promise<boolean>;
 
 /** Something else that is done in a tenant's transaction, or not at all. */
 export type Alongside = (client: Client) => Promise<unknown>;
@@ -75,7 +80,7 @@ export async function runTenant(work: TenantWork, goal: Goal): Promise<void> {
     while (await runPart(work, goal, progress)) {}
   } catch (error) {
     // Where it can't be dropped its comment stays, and the same command takes it over.
-    if (goal.creating && progress.parts > 0) await dropUnfinished(work).catch(() => {});
+    if (goal.creating && progress.parts > 0) await dropCreated(work, goal.isTaken).catch(() => {});
     throw error;
   }
 }
@@ -162,12 +167,10 @@ function committed(work: TenantWork, progress: Progress, names: string[], rest: 
 
 async function planPart(work: TenantWork, goal: Goal, progress: Progress, found: Found): Promise<Part> {
   const standing = standingOf(work.migrations, { ...found, hasObjects: found.hasObjects && !goal.shared });
-  if (progress.wanted === undefined) {
-    if (goal.creating) refuseExisting(work, found);
-    else if (goal.direction === "up" && !(goal.allowAhead && standing.state === "ahead"))
-      refuseStanding(standing, work.tenant);
-    progress.wanted = goal.choose(standing, found);
-  }
+  if (goal.creating) refuseOthers(work, found, progress);
+  else if (progress.wanted === undefined && goal.direction === "up" && !(goal.allowAhead && standing.state === "ahead"))
+    refuseStanding(standing, work.tenant);
+  progress.wanted ??= goal.choose(standing, found);
   const applied = new Set(standing.applied);
   const wanted = progress.wanted.filter((name) => applied.has(name) === (goal.direction === "down"));
   let count = 0;
@@ -191,10 +194,22 @@ function isOutside(prepared: Prepared): prepared is Extract<Prepared, { kind: "s
   return prepared.kind === "sql" && !prepared.transaction;
 }
 
-function refuseExisting({ tenant }: TenantWork, found: Found): void {
-  // The comment is the mark of a create-tenant that crashed between two commits: the same command takes it over.
-  if (!found.exists || found.comment?.startsWith(creatingComment(""))) return;
-  throw new TenantctlError("SCHEMA_EXISTS", `the schema "${tenant.schema}" exists`, {
+/** Whether a schema is what a create-tenant left that crashed between two commits, and nobody has migrated it since. */
+export function isUnfinished({ comment, rows = [] }: Found): boolean {
+  const run = creatingRun(comment);
+  return run !== undefined && rows.every((row) => row.runId === run);
+}
+
+// Before each part, since the lock is free between them: what is there must be ours, or what crashed, which the same command takes over.
+function refuseOthers({ tenant, run }: TenantWork, found: Found, { parts }: Progress): void {
+  const name = `the schema "${tenant.schema}"`;
+  if (parts > 0 && creatingRun(found.comment) !== run) {
+    throw new TenantctlError("SCHEMA_EXISTS", `somebody else dropped ${name}, or took it over`, {
+      hint: "tenantctl list tells whether the tenant is there now",
+    });
+  }
+  if (parts > 0 || !found.exists || isUnfinished(found)) return;
+  throw new TenantctlError("SCHEMA_EXISTS", `${name} exists`, {
     hint:
       found.rows === undefined
         ? `if it is this tenant's: tenantctl add-tenant ${tenant.name} --baseline`
@@ -279,10 +294,14 @@ async function wasCommitted(work: TenantWork, names: readonly string[], directio
   }
 }
 
-// Only what this very run made is taken away: the comment is the proof.
-async function dropUnfinished(work: TenantWork): Promise<void> {
-  await inTenantTransaction(work, false, async ({ found, queue }) => {
-    if (found.comment === creatingComment(work.run)) await queue(...dropTenantTexts(work).map((text) => ({ text })));
+/** Drops what this very run created; not what somebody else has migrated since, nor what has become a tenant. */
+export async function dropCreated(work: TenantWork, isTaken: IsTaken = async () => false): Promise<void> {
+  await inTenantTransaction(work, false, async ({ client, found, queue }) => {
+    const { comment, rows = [] } = found;
+    const runs = new Set([creatingRun(comment), ...rows.map((row) => row.runId)]);
+    runs.delete(undefined);
+    const isOurs = runs.size === 1 && runs.has(work.run);
+    if (isOurs && !(await isTaken(client))) await queue(...dropTenantTexts(work).map((text) => ({ text })));
   });
 }
 

@@ -38,6 +38,13 @@ export interface Registry {
   edit(name: string, edit: TenantEdit): Promise<TenantEdited>;
   /** Throws what `add` would throw, and writes nothing; to be asked before anything is touched. */
   checkAdd(tenant: Tenant): Promise<void>;
+  /**
+   * Whether a tenant has this schema now, whatever was read before. A registry in the database is asked in the transaction that `within`
+   * has open, and nobody changes it until that ends.
+   *
+   * @throws TenantctlError REGISTRY_WRITE, REGISTRY_INVALID, REGISTRY_MISSING, CONFIG_INVALID, LOCKED.
+   */
+  hasSchema(schema: string, within: Client): Promise<boolean>;
   /** @throws TenantctlError CONFIG_NOT_EDITABLE when it can't be edited; it says what to take out by hand. */
   checkEditable(removing?: string): void;
   /**

@@ -13,7 +13,16 @@ import { entryLine } from "./entry.js";
 import { checkWritable, editFile, readText } from "./file.js";
 import { shown } from "./names.js";
 import { settingsProblems } from "./settings.js";
-import { admit, entryOf, readTenants, reservedBy, type Tenant, tenantOf, unknownTenant } from "./tenants.js";
+import {
+  admit,
+  entryOf,
+  readTenants,
+  reservedBy,
+  someHasSchema,
+  type Tenant,
+  tenantOf,
+  unknownTenant,
+} from "./tenants.js";
 
 /** The registry of a config that lists the tenants itself. */
 export function openFileRegistry(config: Config): Registry {
@@ -89,6 +98,7 @@ export function openFileRegistry(config: Config): Registry {
       const { tenants } = await listingOf(file, await readText(await checkWritable(file)));
       admitTo(tenants, tenant);
     },
+    hasSchema: async (schema) => someHasSchema((await listingOf(file, await readText(file))).tenants, schema),
     checkEditable: (removing) => checkEditable(removing === undefined ? undefined : lineToTakeOut(removing)),
     async merge() {
       throw new TenantctlError(

@@ -51,6 +51,7 @@ export function openQueryRegistry(
     tenants,
     add: async (tenant) => refuseAdd(tenant),
     checkAdd: async (tenant) => refuseAdd(tenant),
+    hasSchema: async (schema) => (await tenants()).some((tenant) => tenant.schema === schema),
     remove: async (name) => refuse(`delete the row from which it answers ${shown(name)}`),
     async edit(name, edit) {
       const found = new Map((await tenants()).map((tenant) => [tenant.name, tenant]));

@@ -12,7 +12,16 @@ import type { Merged, Registry } from "./contract.js";
 import { shown } from "./names.js";
 import { entriesOf, type Row, refuse, tenantsOfRows } from "./rows.js";
 import { type Kind, keys, lookUp, type Place, placeOf, type Table } from "./table.js";
-import { admit, entryOf, problemsIn, readTenants, type Tenant, tenantOf, unknownTenant } from "./tenants.js";
+import {
+  admit,
+  entryOf,
+  problemsIn,
+  readTenants,
+  someHasSchema,
+  type Tenant,
+  tenantOf,
+  unknownTenant,
+} from "./tenants.js";
 
 /** The registry of a config that names a table. */
 export function openTableRegistry(
@@ -83,6 +92,10 @@ export function openTableRegistry(
     async checkAdd(tenant) {
       await read(async (client, table) => void (await admitTo(client, table, tenant)));
     },
+    hasSchema: async (schema, within) =>
+      await change(within, async (client, table) =>
+        someHasSchema(await readNear(client, table, { name: schema, schema, hosts: [] }), schema),
+      ),
     checkEditable() {},
     merge: async (tenants, { dryRun }) =>
       await change(undefined, async (client, table) => {
@@ -98,7 +111,11 @@ export function openTableRegistry(
 }
 
 /** The tenants that this one could collide with, found by the server; whether they do, the rules say. */
-async function readNear(client: Client, table: Table, tenant: Tenant): Promise<Map<string, TenantEntry>> {
+async function readNear(
+  client: Client,
+  table: Table,
+  tenant: Pick<Tenant, "name" | "schema" | "hosts">,
+): Promise<Map<string, TenantEntry>> {
   const name = `${table.column("name")}::text`;
   const conditions = [`${name} = $1`];
   if (table.kinds.has("schema")) {

@@ -121,6 +121,11 @@ export function tenantOf(name: string, entry: TenantEntry): Tenant {
   };
 }
 
+/** Whether one of these is a tenant with this schema. */
+export function someHasSchema(entries: ReadonlyMap<string, TenantEntry>, schema: string): boolean {
+  return [...entries].some(([name, entry]) => tenantOf(name, entry).schema === schema);
+}
+
 /** What a check has to say, if anything. */
 export function problemsIn(check: () => void): string[] {
   try {

@@ -1,5 +1,6 @@
 // Tenants come and go: all of it, or nothing.
 import { describe, expect, test } from "vitest";
+import { lockKey } from "../../src/database/transaction.js";
 import { addTenant, createTenant, removeTenant, status } from "../../src/fleet/index.js";
 import { createDatabase, newestAtLeast, type TestDatabase } from "../support/database.ts";
 import { tablesIn, testFleet } from "./fleet.ts";
@@ -85,6 +86,42 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
       await expect(createTenant(fleet, { name: "pg_x" })).rejects.toMatchObject({ code: "NAME_INVALID" });
     });
 
+    test("drops nothing that somebody else has registered meanwhile", async () => {
+      const database = await createDatabase(server);
+      const { fleet, again } = await testFleet(database, { migrations });
+      const other = await again();
+      const { add } = fleet.registry;
+      fleet.registry.add = async (tenant) => {
+        await addTenant(other, { name: "thor" });
+        await add(tenant);
+      };
+      await expect(createTenant(fleet, { name: "thor" })).rejects.toMatchObject({ code: "TENANT_EXISTS" });
+      expect(await tablesIn(database, "thor")).toEqual(["a", "b"]);
+    });
+
+    test("drops nothing half-made that has a row by now, or that somebody else has migrated", async () => {
+      const database = await createDatabase(server);
+      const text = (more: string) => `-- migrate:up transaction:false\n${more};\nselect nowhere`;
+      const row = "insert into public.tenants values (replace(current_schema(), 'x', ''))";
+      const { fleet, project } = await testFleet(database, {
+        migrations: { ...migrations, "3_c.sql": text(row) },
+        tenants: { table: "public.tenants" },
+      });
+      await database.query("create table public.tenants (name text primary key)");
+      await expect(createTenant(fleet, { name: "thor" })).rejects.toMatchObject({ sqlState: "42703" });
+      expect(await tablesIn(database, "thor")).toEqual(["a", "b"]);
+      await expect(createTenant(fleet, { name: "xloki" })).rejects.toMatchObject({ sqlState: "42703" });
+      expect(await schemaExists(database, "xloki")).toBe(false);
+      await project.write(
+        "migrations/tenant/3_c.sql",
+        text("update tenantctl_migrations set run_id = 'other' where name = '1_a'"),
+      );
+      await expect(createTenant(fleet, { name: "odin" })).rejects.toMatchObject({ sqlState: "42703" });
+      expect(await tablesIn(database, "odin")).toEqual(["a", "b"]);
+      await expect(createTenant(fleet, { name: "odin" })).rejects.toMatchObject({ code: "SCHEMA_EXISTS" });
+      expect((await addTenant(fleet, { name: "odin" })).applied).toEqual([]);
+    });
+
     test("takes over what a crash left, and only that", async () => {
       const database = await createDatabase(server);
       await database.query(
@@ -110,6 +147,26 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
         ["pending", 1],
         ["current", 2],
       ]);
+    });
+
+    test("refuses a schema that is being created, and one that is dropped just now", async () => {
+      const database = await createDatabase(server);
+      const { fleet, again } = await testFleet(database, { migrations });
+      await createTenant(fleet, { name: "thor" });
+      await removeTenant(fleet, "thor");
+      const other = await database.connect();
+      await other.query(`begin; select pg_advisory_xact_lock(${lockKey("thor")}); drop schema thor cascade`);
+      const refused = expect(addTenant(await again(), { name: "thor" })).rejects.toMatchObject({
+        code: "SCHEMA_MISSING",
+      });
+      await other.query("select pg_sleep(0.2); commit");
+      await refused;
+      await database.query("create schema thor; comment on schema thor is 'tenantctl: creating 20260101000000-abcdef'");
+      await expect(addTenant(await again(), { name: "thor" })).rejects.toMatchObject({
+        code: "SCHEMA_EXISTS",
+        hint: expect.stringContaining("create-tenant thor takes it over"),
+      });
+      expect(await (await again()).registry.tenants()).toEqual([]);
     });
 
     test("refuses a schema that is missing, a baseline where there is a ledger, an unknown migration", async () => {

@@ -104,6 +104,24 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     ]);
   });
 
+  test("a schema that somebody else creates, before a tenant that is created is tried again, stays", async () => {
+    const database = await createDatabase(server);
+    await database.query("create schema lib; create type lib.mood as enum ('sad')");
+    const tenant = await oneTenant(database, "thor", {
+      "1_a.sql": "alter type lib.mood add value 'ok'",
+      "2_b.sql": "create table t (m lib.mood); insert into t values ('ok')",
+    });
+    const { prepare } = tenant.work;
+    tenant.work.prepare = async (...asked) => {
+      const [lock] = await database.query(`select pg_try_advisory_xact_lock(${lockKey("thor")}) as free`);
+      if (lock?.free)
+        await database.query("create schema if not exists thor; create table if not exists thor.theirs ()");
+      return await prepare(...asked);
+    };
+    expect(await tenant.failure({ creating: true })).toMatchObject({ code: "SCHEMA_EXISTS" });
+    expect(await tenant.relations()).toEqual(["theirs"]);
+  });
+
   test.each([
     ["a transaction", "begin; select pg_advisory_xact_lock"],
     ["a session", "select pg_advisory_lock"],

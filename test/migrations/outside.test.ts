@@ -155,6 +155,18 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     expect((await tenant.failure({ creating: true })).code).toBe("SCHEMA_EXISTS");
   });
 
+  test("a create-tenant whose schema another one has taken over leaves it", async () => {
+    const database = await createDatabase(server);
+    const tenant = await oneTenant(database, "thor", {
+      ...table,
+      "2_b.sql": outside("comment on schema thor is 'tenantctl: creating 20260101000000-abcdef'"),
+      "3_c.sql": "create table c ()",
+    });
+    const failure = await tenant.failure({ creating: true });
+    expect(failure).toMatchObject({ code: "SCHEMA_EXISTS", message: expect.stringContaining("took it over") });
+    expect(await tenant.relations()).toEqual(["a"]);
+  });
+
   describe.skipIf(!pgbouncerAvailable)(`behind pgbouncer${pgbouncerNote}`, () => {
     test("it is refused with a hint, and works with directDatabase", async () => {
       const database = await createDatabase(server);
