@@ -210,9 +210,16 @@ export function setContext(kind: string, node: Node): Verdict | undefined {
     });
   }
   if (setting === undefined || !contexts.includes(setting)) return undefined;
+  if (setting === "search_path") {
+    return {
+      message: `${setting} holds until the migration ends: its other statements no longer run in the tenant's context`,
+      hint: "leave it out; tenantctl sets it for each tenant, and again before each migration",
+      location,
+    };
+  }
   return {
-    message: `${setting} holds until the migration ends: its other statements no longer run in the tenant's context`,
-    hint: "leave it out; tenantctl sets it for each tenant, and again before each migration",
+    message: `${setting} holds until the migration ends: what it makes is that role's, and the app role, or the tenant's, gets no rights on it`,
+    hint: "leave it out; or grant here what the application needs of it",
     location,
   };
 }

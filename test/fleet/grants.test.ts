@@ -1,6 +1,7 @@
 // appRole: what the application's role may do, now and with what comes later.
+import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
-import { createTenant, migrate } from "../../src/fleet/index.js";
+import { createTenant, examine, migrate } from "../../src/fleet/index.js";
 import { createDatabase, servers, type TestDatabase } from "../support/database.ts";
 import { tenantsNamed, testFleet } from "./fleet.ts";
 
@@ -65,6 +66,28 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     for (const sql of works) expect([sql, await asRole(database, role.name, sql)]).toEqual([sql, "allowed"]);
     expect(await asRole(database, role.name, "select * from loki.tenantctl_migrations")).toBe("42501");
     expect(await migrate(withRole, {})).toMatchObject({ summary: { changed: 0, current: 2 }, tenants: [] });
+  });
+
+  test("what a migration makes as another role is that role's, and granted by nobody else; lint and doctor say so", async () => {
+    const database = await createDatabase(server);
+    const [role, owner] = [await database.createRole(), await database.createRole()];
+    const { fleet, project } = await testFleet(database, {
+      migrations: {
+        "1_a.sql": `do $$ begin execute format('grant all on schema %I to ${owner.name}', current_schema()); end $$;
+set local role ${owner.name};
+create table theirs (); create table granted (); grant select on granted to ${role.name}`,
+      },
+      config: { appRole: role.name },
+    });
+    await createTenant(fleet, { name: "thor" });
+    expect(await asRole(database, role.name, "select from thor.granted")).toBe("allowed");
+    expect(await migrate(fleet, {})).toMatchObject({ summary: { changed: 0, current: 1 } });
+    expect(await asRole(database, role.name, "select from thor.theirs")).toBe("42501");
+    const { findings } = await examine({ config: project.configFile, env: { HOME: tmpdir() } });
+    expect(findings.filter(({ check }) => ["owner", "migrations"].includes(check))).toMatchObject([
+      { check: "migrations", message: expect.stringMatching(/^set-context: role holds.* gets no rights on it/) },
+      { check: "owner", where: "thor", message: expect.stringContaining("table theirs") },
+    ]);
   });
 
   test("a role that does not exist is refused before anything is touched", async () => {
