@@ -436,6 +436,20 @@ describe("--no-overlap", () => {
     expect(await again("t01", "--no-overlap", "digest")).toMatchObject({ code: 0, stdout: "ran\n" });
   });
 
+  test("is over when tenantctl is killed by SIGKILL, which leaves its program alone", async () => {
+    const { project } = await fleet(fleetOf(1));
+    const exec = (script: string) => ["exec", "t01", "--no-overlap", "job", "--", "sh", "-c", script];
+    const killed = project.startTenantctl(exec("echo $$ >it.pid; while [ ! -e go ]; do sleep 0.05; done"));
+    const [left = 0] = await untilPids(project, ".pid", 1);
+    process.kill(killed.pid, "SIGKILL");
+    await expect
+      .poll(async () => (await project.tenantctl(exec("echo ran"))).stdout, { timeout: 10_000 })
+      .toBe("ran\n");
+    expect(isAlive(left)).toBe(true);
+    await writeFile(project.path("go"), "");
+    await untilGone(left);
+  });
+
   test("of many that start at once, one runs", async () => {
     const { project } = await fleet(fleetOf(1));
     const script = "echo ran >>ran; while [ ! -e go ]; do sleep 0.05; done";
