@@ -90,13 +90,13 @@ export function checksumText(schema: string, migration: Migration): string {
 export function stampText(schema: string, stamp: string, oid?: string | null): string {
   const comment = `comment on table ${qualified(schema, ledgerTable)} is `;
   if (runningOf(stamp) !== undefined) return comment + literal(stamp);
-  if (oid) return comment + literal(placed(stamp, oid, schema));
-  const place = `(select oid from pg_catalog.pg_namespace where nspname = ${literal(schema)})`;
-  const body = `begin execute ${literal(comment)} || pg_catalog.quote_literal(${literal(`${stamp} in `)} || ${place} || ${literal(` ${schema}`)}); end`;
-  return `do ${literal(body)}`;
+  if (oid) return comment + literal(`${stamp} in ${oid} ${schema}`);
+  const placed = `(select ${placedText(literal(stamp))} from pg_catalog.pg_namespace n where n.nspname = ${literal(schema)})`;
+  return `do ${literal(`begin execute ${literal(comment)} || pg_catalog.quote_literal(${placed}); end`)}`;
 }
 
-const placed = (stamp: string, oid: string, schema: string) => `${stamp} in ${oid} ${schema}`;
+// The same, as SQL; `n` is the schema's row of pg_namespace.
+const placedText = (stamp: string) => `${stamp} || ' in ' || n.oid || ' ' || n.nspname`;
 
 /** The stamp in a ledger's comment, without its place. */
 export function stampIn(comment: string | null): string | null {
@@ -171,8 +171,6 @@ async function unsettledOf(client: Client, schemas: readonly string[], options: 
   });
   return rows.map((row) => row.schema);
 }
-
-const placedText = (stamp: string) => `${stamp} || ' in ' || n.oid || ' ' || n.nspname`;
 
 interface FactsOptions {
   appRole?: string | undefined;
