@@ -1,5 +1,5 @@
-// The fleet room: what writes ledgers and runs no migration: repair, which takes edited files as they are, and baseline, which takes
-// schemas as they are.
+// The fleet room: what writes ledgers and runs no migration: create-schemas, repair, which takes edited files as they are, and baseline,
+// which takes schemas as they are.
 
 import type { Database } from "../database/database.js";
 import { TenantctlError } from "../errors.js";
@@ -7,6 +7,8 @@ import { type Migration, readMigrations } from "../migrations/files.js";
 import { baselineTenant, repairTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
+import { shareSchemas } from "./isolation.js";
+import { type Chooser, migrateJob } from "./migrate.js";
 import { requireWritable } from "./preflight.js";
 import { carryOut, newPlan, openWorkshop, type RunLimits, type RunPlan, type RunResult, type Workshop } from "./run.js";
 import { type Selection, selectTenants } from "./select.js";
@@ -14,6 +16,20 @@ import { requireMigration, type Surveyed, survey } from "./survey.js";
 import { type Job, refused, type TenantResult } from "./workers.js";
 
 type Found = Surveyed & { tenant: Tenant };
+
+/** Creates the schemas that are missing among the selected tenants, each with an empty ledger; migrates nothing. */
+export async function createSchemas(fleet: Fleet, selection: Selection, limits: RunLimits = {}): Promise<RunResult> {
+  const { plan, database, surveyed, open } = await look(fleet, "create-schemas", selection, limits, false);
+  const nothing: Chooser = { within: () => false, of: () => [] };
+  plan.jobs = surveyed
+    .filter((one) => one.standing.state === "missing")
+    .map((one) => migrateJob(fleet, open, one, nothing, {}));
+  if (plan.jobs.length > 0) {
+    await requireWritable(fleet, database);
+    await shareSchemas(fleet, database);
+  }
+  return await carryOut(fleet, database, plan, limits);
+}
 
 /** Takes edited migration files as they are: rewrites checksums in the ledgers and mends stamps; runs no migration. */
 export async function repair(fleet: Fleet, selection: Selection, limits: RunLimits = {}): Promise<RunResult> {

@@ -156,7 +156,7 @@ export function goalOf(fleet: Fleet, one: Surveyed, chosen: Chooser, options: Mi
   };
 }
 
-function migrateJob(
+export function migrateJob(
   fleet: Fleet,
   open: ReturnType<typeof openWorkshop>,
   one: Surveyed,
@@ -201,22 +201,4 @@ function stoppedAtShared(
 
 function pick({ name, schema }: { name: string; schema: string }) {
   return { name, schema };
-}
-
-/** Creates the schemas that are missing among the selected tenants, each with an empty ledger; migrates nothing. */
-export async function createSchemas(fleet: Fleet, selection: Selection, limits: RunLimits = {}): Promise<RunResult> {
-  const plan = newPlan("create-schemas");
-  plan.tenants = await selectTenants(await fleet.registry.tenants(), selection);
-  const migrations = await readMigrations(fleet.config.migrations.tenant);
-  const database = await fleet.database();
-  const surveyed = await survey(database, migrations, plan.tenants, rightsOf(fleet, database));
-  const missing = surveyed.filter((one) => one.standing.state === "missing");
-  if (missing.length > 0) {
-    await requireWritable(fleet, database);
-    await shareSchemas(fleet, database);
-  }
-  const open = openWorkshop(fleet, database, migrations, plan.run, limits);
-  const nothing: Chooser = { within: () => false, of: () => [] };
-  plan.jobs = missing.map((one) => migrateJob(fleet, open, one, nothing, {}));
-  return await carryOut(fleet, database, plan, limits);
 }
