@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { nearest } from "./nearest.js";
 import type { Problem } from "./problems.js";
-import { registryKind } from "./shape.js";
+import { registryKind, rightPattern } from "./shape.js";
 
 const database = `A PostgreSQL URL (postgres://user@host/database) or pglite:<folder>. \${VAR} and \${VAR:-default} expand.`;
 
@@ -94,7 +94,7 @@ const settings = z.strictObject({
       "What keeps tenants apart: their search_path alone (schema, the default), or a database role for each, which may use its own schema alone.",
     ),
   isolationAllows: z
-    .array(z.string())
+    .array(z.string().regex(rightPattern, 'must be a privilege and an object, as in "insert shared.plans"'))
     .optional()
     .describe(
       "Rights that verify-isolation takes for wanted, as it tells them: insert shared.plans, execute *.sign_up(). Default: none.",

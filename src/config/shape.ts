@@ -65,10 +65,13 @@ const isConfig = hasKeys({
   sharedSchemas: isList,
   appRole: isText,
   isolation: (value) => value === "schema" || value === "role",
-  isolationAllows: isList,
+  isolationAllows: (value) => isList(value) && (value as string[]).every((text) => rightPattern.test(text)),
   transaction: (value) => value === "tenant" || value === "migration",
   tenants: (value) => value === null || registries[registryKind(value)](value),
 });
+
+/** What `isolationAllows` and `--allow` are made of: a privilege and an object, as verify-isolation tells them. */
+export const rightPattern = /^\s*\S+ +\S/;
 
 /** Would the zod schema accept it? That one alone says what is wrong. */
 export function hasConfigShape(value: unknown): value is ConfigFile {

@@ -38,6 +38,12 @@ const catalogs = `select s.name as role, quote_ident(n.nspname) || '.' || quote_
   from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) x join suspect s on s.oid = x.grantee
   where n.nspname = 'pg_catalog' and not exists (
     select from pg_init_privs i, aclexplode(i.initprivs) y where i.classoid = 'pg_class'::regclass and i.objoid = c.oid and i.objsubid = 0
+      and y.grantee = x.grantee and y.privilege_type = x.privilege_type)
+  union all select s.name, format('%I.%I.%I', n.nspname, c.relname, a.attname), x.privilege_type, ${granted},
+    format('revoke %s (%I) on %I.%I from %s', lower(x.privilege_type), a.attname, n.nspname, c.relname, s.quoted)
+  from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace, aclexplode(a.attacl) x join suspect s on s.oid = x.grantee
+  where a.attacl is not null and n.nspname = 'pg_catalog' and not exists (
+    select from pg_init_privs i, aclexplode(i.initprivs) y where i.classoid = 'pg_class'::regclass and i.objoid = c.oid and i.objsubid = a.attnum
       and y.grantee = x.grantee and y.privilege_type = x.privilege_type)`;
 
 // Settings that only a superuser may change, since they lead around rights.

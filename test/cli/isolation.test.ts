@@ -45,6 +45,8 @@ test("exec, shell and verify-isolation", async () => {
     /tenant_\S+_thor_\S+ +has +SELECT +loki\.notes +grant +revoke select on table loki\.notes from tenant_\S+\n/,
   );
   expect(found.stdout).toMatch(/^thor: select from "loki"\."notes" limit 1: done$/m);
+  const quiet = await project.tenantctl(["verify-isolation", "--quiet"]);
+  expect(quiet).toMatchObject({ code: 4, stdout: "", stderr: found.stdout });
   expect(await project.tenantctl(["verify-isolation", "nobody"])).toMatchObject({ code: 2, stdout: "" });
   const undone = await project.tenantctl(["isolate", "--undo"]);
   expect(undone).toMatchObject({ code: 2, stdout: "" });

@@ -203,13 +203,18 @@ describe("what is wrong with a config", () => {
       '{\n  "tenantctl": { "tenants": [] }\n}',
       "package.json:2:29: tenantctl.tenants: must be a map, not a list",
     ],
+    [
+      "tenants.config.json",
+      '{\n  "isolationAllows": ["insert shared.plans",\n    "everything"]\n}',
+      'tenants.config.json:3:5: isolationAllows[1]: must be a privilege and an object, as in "insert shared.plans"',
+    ],
   ])("in %s: %j", async (name, text, expected) => {
     const [problem = ""] = await problems(folder({ [name]: text }));
     expect(problem).toContain(expected);
   });
 
   it("is what the quick look refuses, and nothing else", () => {
-    const text = fc.constantFrom("a", "tenant", "migration", "archived");
+    const text = fc.constantFrom("a", "select b", "tenant", "migration", "archived");
     const anything = fc.oneof(text, fc.constantFrom(null, 1, true, undefined), fc.array(text, { maxLength: 2 }));
     const key = fc.constantFrom(
       "schema",
@@ -231,7 +236,7 @@ describe("what is wrong with a config", () => {
     const tenant = some(["schema", "hosts", "labels", "state"], fc.oneof(text, fc.array(text), labels, anything));
     const tenants = fc.dictionary(key, fc.oneof(tenant, fc.constant(null)), { maxKeys: 2 });
     const config = some(
-      ["tenants", "migrations", "sharedSchemas", "transaction", "appRole"],
+      ["tenants", "migrations", "sharedSchemas", "transaction", "appRole", "isolationAllows"],
       fc.oneof(tenants, anything, some(["tenant"], text), some(["table", "columns", "query"], fc.oneof(text, labels))),
     );
     fc.assert(

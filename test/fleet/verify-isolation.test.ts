@@ -291,6 +291,12 @@ const guards: Guard[] = [
     hints: ["revoke select on pg_catalog.pg_statistic from $shared"],
   },
   {
+    name: "a column of passwords",
+    change: "grant select (rolpassword) on pg_authid to $1",
+    found: ["$1 SELECT pg_catalog.pg_authid.rolpassword grant"],
+    hints: ["revoke select (rolpassword) on pg_catalog.pg_authid from $1"],
+  },
+  {
     name: "a superuser's setting",
     change: "grant set on parameter session_replication_role to $1",
     found: ["$1 SET parameter session_replication_role grant"],
@@ -435,5 +441,13 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     });
     await database.query(filled("grant delete on t1.notes to $1"));
     expect(await rightsIn()).toEqual(fine);
+  });
+
+  test("what is not there, a tenant's schema or public, is not tried", async () => {
+    await database.query("drop schema public cascade");
+    const config = JSON.parse(await made.project.read("tenants.config.json"));
+    await made.project.write("tenants.config.json", JSON.stringify({ ...config, tenants: { t0: {}, later: {} } }));
+    const { ok, tenants, attempts } = await verifyIsolation(await made.again(), {});
+    expect({ ok, tenants, attempts }).toMatchObject({ ok: true, tenants: 2, attempts: { tenants: 1, unexpected: [] } });
   });
 });

@@ -3,12 +3,14 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { loginPassword } from "../../config/terminal.js";
 import { TenantctlError } from "../../errors.js";
+import type { Verification } from "../../fleet/index.js";
 import { exitCodes } from "../exit.js";
 import { fleetCommand, gather, limitsOf, type Program, selectionOf, withLimits } from "../options.js";
 import { ask } from "../prompt.js";
 import { runCode, runLines, table } from "../results.js";
 import { runCommand } from "../session.js";
-import { countOf, grouped } from "../words.js";
+import type { Style } from "../style.js";
+import { countOf, grouped, visible } from "../words.js";
 
 export function addIsolate(program: Program): void {
   withLimits(
@@ -67,33 +69,42 @@ Examples:
   tenantctl verify-isolation
   tenantctl verify-isolation --allow 'insert shared.plans'
   tenantctl verify-isolation thor --attempts all
+  tenantctl verify-isolation --quiet            for cron: what gets through, or nothing
   tenantctl verify-isolation --json
 
 Exit code: 4 when anything gets through, or a tenant's role lacks a right in its own schema.`,
     )
     .action((tenants, options, command) =>
-      runCommand(command, async ({ core, fleet, style, print }) => {
+      runCommand(command, async ({ core, fleet, options: common, style, print }) => {
         const found = await core.verifyIsolation(await fleet(), selectionOf(tenants, options), options);
-        print(found, () => {
-          const { leaks, lacks, allowed, attempts } = found;
-          const rows = [
-            ...leaks.map(({ role, object, privilege, how, hint }) => [role, "has", privilege, object, how, hint]),
-            ...lacks.map(({ role, object, privilege, how, hint }) => [role, "lacks", privilege, object, how, hint]),
-          ];
-          const lines =
-            rows.length === 0
-              ? []
-              : table(["ROLE", "", "PRIVILEGE", "OBJECT", "HOW", "HINT"], rows.slice(0, linesShown), style);
-          if (rows.length > linesShown)
-            lines.push(`… and ${grouped(rows.length - linesShown)} more: --json has all of them`);
-          for (const { tenant, statement, outcome } of attempts.unexpected.slice(0, linesShown))
-            lines.push(`${tenant}: ${statement}: ${outcome}`);
-          const summary = `${countOf(found.tenants, "tenant")}: ${grouped(leaks.length)} too many, ${grouped(lacks.length)} lacking${allowed.length === 0 ? "" : `, ${grouped(allowed.length)} allowed`}; ${countOf(attempts.tried, "attempt")} in ${grouped(attempts.tenants)} of them, ${grouped(attempts.unexpected.length)} unexpected`;
-          return [...lines, found.ok ? style.good(summary) : style.bad(summary)];
-        });
+        const lines = () => verificationLines(found, style);
+        if (common.quiet && !common.json && !found.ok) for (const line of lines()) process.stderr.write(`${line}\n`);
+        print(found, lines);
         return found.ok ? exitCodes.done : exitCodes.checkFound;
       }),
     );
+}
+
+function verificationLines(found: Verification, style: Style): string[] {
+  const { leaks, lacks, allowed, attempts } = found;
+  const rows = [
+    ...leaks.map(({ role, object, privilege, how, hint }) => [role, "has", privilege, object, how, hint]),
+    ...lacks.map(({ role, object, privilege, how, hint }) => [role, "lacks", privilege, object, how, hint]),
+  ];
+  const tried = attempts.unexpected.map(({ tenant, statement, outcome }) =>
+    visible(`${tenant}: ${statement}: ${outcome}`),
+  );
+  const heading = ["ROLE", "", "PRIVILEGE", "OBJECT", "HOW", "HINT"];
+  const more = ({ length }: readonly unknown[]) =>
+    length <= linesShown ? [] : [`… and ${grouped(length - linesShown)} more: --json has all of them`];
+  const summary = `${countOf(found.tenants, "tenant")}: ${grouped(leaks.length)} too many, ${grouped(lacks.length)} lacking${allowed.length === 0 ? "" : `, ${grouped(allowed.length)} allowed`}; ${countOf(attempts.tried, "attempt")} in ${grouped(attempts.tenants)} of them, ${grouped(tried.length)} unexpected`;
+  return [
+    ...(rows.length === 0 ? [] : table(heading, rows.slice(0, linesShown), style)),
+    ...more(rows),
+    ...tried.slice(0, linesShown),
+    ...more(tried),
+    found.ok ? style.good(summary) : style.bad(summary),
+  ];
 }
 
 function attempts(text: string): number | "all" {
@@ -126,7 +137,7 @@ Examples:
           ? await core.dropLogin(await fleet(), tenant)
           : await core.createLogin(await fleet(), tenant, await password(tenant));
         const words = { created: "created", changed: "new password for", dropped: "dropped", missing: "there is no" };
-        print(login, () => [style.good(`${words[login.outcome]} ${login.login}`)]);
+        print(login, () => [style.good(visible(`${words[login.outcome]} ${login.login}`))]);
         return exitCodes.done;
       }),
     );
