@@ -1,5 +1,6 @@
 // Registry room: the registry that is a table in the database: ours, or one that the application has anyway.
 
+import { isIPv6 } from "node:net";
 import type { Config } from "../config/load.js";
 import type { RegistryColumn, RegistryTable, TenantEntry } from "../config/shape.js";
 import type { Client, Database } from "../database/database.js";
@@ -122,7 +123,7 @@ async function readNear(
     const schema = `${table.column("schema")}::text`;
     conditions.push(`${schema} = $2`, `(${schema} is null and ${name} = $2)`);
   } else conditions.push(`${name} = $2`);
-  const hosts = table.kinds.has("hosts") ? tenant.hosts.map((host) => JSON.stringify(host.toLowerCase())) : [];
+  const hosts = table.kinds.has("hosts") ? tenant.hosts.map(partOf) : [];
   const values: unknown[] = [tenant.name, tenant.schema];
   if (hosts.length > 0) {
     values.push(hosts);
@@ -132,6 +133,11 @@ async function readNear(
   }
   const { rows } = await client.query<Row>(`${table.select} where ${conditions.join(" or ")}`, values);
   return entriesOf(rows, table.label);
+}
+
+/** What a row has in it that has this host: an IPv6 address can be written in many ways. */
+function partOf(host: string): string {
+  return isIPv6(host) ? ":" : JSON.stringify(host.toLowerCase());
 }
 
 // Each row is a list of parameters without types, so that each takes its column's, and what is too long is refused.

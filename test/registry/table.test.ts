@@ -113,16 +113,17 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
       const database = await createDatabase(server);
       const { fleet } = await testFleet(database, { migrations, ...table });
       for (const [type, value] of [
-        ["varchar(50)[]", "{A.b,c.d}"],
-        ["jsonb", '["a.b", "c.d"]'],
-        ["json", '["a.b","C.d"]'],
+        ["varchar(50)[]", "{A.b,c.d,2001:DB8::0:1}"],
+        ["jsonb", '["a.b", "c.d", "2001:db8:0::1"]'],
+        ["json", '["a.b","C.d","2001:db8::1"]'],
       ] as const) {
         await database.query(`drop table if exists tenants; create table tenants (name text, hosts ${type})`);
         await database.query("insert into tenants values ('thor', $1)", [value]);
-        expect(await fleet.registry.tenants()).toEqual([{ ...plain, hosts: ["a.b", "c.d"] }]);
-        expect(await refusal(createTenant(fleet, { name: "loki", hosts: ["C.D"] }))).toMatchObject({
-          code: "HOST_TAKEN",
-        });
+        expect(await fleet.registry.tenants()).toEqual([{ ...plain, hosts: ["a.b", "c.d", "2001:db8::1"] }]);
+        for (const host of ["C.D", "2001:0db8::1"])
+          expect(await refusal(createTenant(fleet, { name: "loki", hosts: [host] }))).toMatchObject({
+            code: "HOST_TAKEN",
+          });
         await fleet.registry.add({ ...plain, name: "loki", schema: "loki", hosts: ["e.f", "g.h"], state: "active" });
         expect((await fleet.registry.tenants())[0]).toMatchObject({ name: "loki", hosts: ["e.f", "g.h"] });
       }
