@@ -2,6 +2,7 @@
 
 import type { Client, Database } from "../database/database.js";
 import { identifier, qualified } from "../database/quote.js";
+import { sharedRole } from "../database/roles.js";
 import { ledgerTable } from "../migrations/ledger.js";
 import { few, type Noted } from "./doctor-findings.js";
 
@@ -32,7 +33,9 @@ export async function examineCatalog(database: Database, examined: Examined): Pr
     ...(await definers(client, examined)),
     ...(await owners(client, examined, database.capabilities.user)),
     ...(await publicRights(client, examined)),
+    ...(await publicDefaults(client, examined, database.display)),
     ...(await openSchemas(client, examined)),
+    ...(examined.isolated ? await closedSchemas(client, examined, sharedRole(database.capabilities.database)) : []),
     ...(await invalidIndexes(client, examined)),
   ]);
 }
@@ -92,7 +95,8 @@ async function owners(client: Client, examined: Examined, user: string): Promise
          where c.relowner <> w.wanted and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not ${ofExtension("pg_class", "c.oid")}
            and not (c.relkind = 'S' and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
              and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')))
-       union all select w.*, p.proowner, 'function ' || quote_ident(p.proname) from wanted w join pg_proc p on p.pronamespace = w.nsp
+       union all select w.*, p.proowner,
+           case p.prokind when 'p' then 'procedure ' when 'a' then 'routine ' else 'function ' end || quote_ident(p.proname) from wanted w join pg_proc p on p.pronamespace = w.nsp
          where p.proowner <> w.wanted and not ${ofExtension("pg_proc", "p.oid")}
        union all select w.*, y.typowner, 'type ' || quote_ident(y.typname) from wanted w join pg_type y on y.typnamespace = w.nsp
          where y.typowner <> w.wanted and (y.typtype in ('e', 'd', 'r') or y.typtype = 'c' and exists (
@@ -197,6 +201,26 @@ function publicFinding({ schema, objects, by, kind, onSchema, may }: PublicRow, 
   };
 }
 
+// Default privileges that name no schema are those of all schemas, also of tenants to come.
+async function publicDefaults(client: Client, examined: Examined, where: string): Promise<Noted[]> {
+  const { rows } = await client.query<{ by: string; kind: string; rights: string }>(
+    `with ${inSchemas}
+     select pg_get_userbyid(a.defaclrole)::text as by, case a.defaclobjtype when 'S' then 'sequences' when 'n' then 'schemas' else 'tables' end as kind,
+       string_agg(x.privilege_type, ', ' order by x.privilege_type) as rights
+     from pg_default_acl a, aclexplode(a.defaclacl) x where a.defaclnamespace = 0 and x.grantee = 0 and a.defaclobjtype in ('r', 'S', 'n')
+       and a.defaclrole in (select owner from t union select c.relowner from t join pg_class c on c.relnamespace = t.nsp and c.relname = '${ledgerTable}')
+     group by a.defaclrole, a.defaclobjtype order by 1, 2`,
+    [tenantSchemas(examined)],
+  );
+  return rows.map(({ by, kind, rights }) => ({
+    severity: examined.isolated ? "error" : "warning",
+    check: "public",
+    where,
+    message: `PUBLIC, which is every role, would get rights on ${kind} that ${by} makes, in any schema: ${rights}`,
+    hint: `where nothing needs them: alter default privileges for role ${identifier(by)} revoke all on ${kind} from public`,
+  }));
+}
+
 // Whoever may create in a schema of the search_path can put a function or table before, or in place of, the one that is meant.
 async function openSchemas(client: Client, { sharedSchemas, isolated }: Examined): Promise<Noted[]> {
   const { rows } = await client.query<{ schema: string; may: boolean }>(
@@ -220,6 +244,23 @@ async function openSchemas(client: Client, { sharedSchemas, isolated }: Examined
       ...mend,
     };
   });
+}
+
+// What all tenants read together they read by the role that they have in common.
+async function closedSchemas(client: Client, { sharedSchemas }: Examined, role: string): Promise<Noted[]> {
+  const { rows } = await client.query<{ schema: string }>(
+    `select n.nspname::text as schema from pg_namespace n left join pg_roles r on r.rolname = $2
+     where n.nspname = any($1::text[]) and has_schema_privilege(r.oid, n.oid, 'usage') is not true order by 1`,
+    [sharedSchemas, role],
+  );
+  return rows.map(({ schema }) => ({
+    severity: "warning",
+    check: "role",
+    where: schema,
+    message: "the tenants' roles may not use this shared schema",
+    hint: "tenantctl doctor --fix, or tenantctl migrate, puts it right",
+    mend: { what: "share", tenant: { name: schema, schema }, done: "the tenants' roles may use it" },
+  }));
 }
 
 // What is being built is not valid yet. Which index another role builds is hidden from us; which table it holds for that is not.

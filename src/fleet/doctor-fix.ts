@@ -33,7 +33,7 @@ export async function mendAll(fleet: Fleet, findings: readonly Noted[], limits: 
     const database = await fleet.database();
     await requireWritable(fleet, database);
     const shared = sharedTarget(fleet);
-    await shareSchemas(fleet, database);
+    await shareSchemas(fleet, database).catch((error: unknown) => failed.push(failure("shared schemas", error)));
     if (mends.some(({ what, tenant }) => what === "stamp" && tenant.name === shared.name))
       await stampShared(fleet, shared, limits).catch((error: unknown) => failed.push(failure(shared.name, error)));
     failed.push(

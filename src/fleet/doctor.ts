@@ -7,17 +7,20 @@ import { type Migration, readMigrations } from "../migrations/files.js";
 import { creatingComment, ledgerTable } from "../migrations/ledger.js";
 import type { LintFinding } from "../migrations/lint.js";
 import { createPreparer } from "../migrations/prepare.js";
+import { checkTenantName } from "../registry/names.js";
 import type { Tenant } from "../registry/registry.js";
+import { problemsIn } from "../registry/tenants.js";
 import { type Examined, examineCatalog } from "./doctor-catalog.js";
 import { type Finding, type FindingGroup, groupsOf, type Noted, plain } from "./doctor-findings.js";
 import { type Fixed, fixedOf, mendAll } from "./doctor-fix.js";
 import { examineLimits } from "./doctor-limits.js";
+import { reportStanding } from "./doctor-standing.js";
 import { type Fleet, type FleetOptions, openFleet } from "./fleet.js";
 import { lint } from "./lint.js";
 import { requireWritable } from "./preflight.js";
 import { type RunLimits, rightsOf } from "./run.js";
 import { lookAtShared } from "./shared.js";
-import { type Surveyed, survey } from "./survey.js";
+import { survey } from "./survey.js";
 
 export type { Finding, FindingGroup } from "./doctor-findings.js";
 export type { Fixed } from "./doctor-fix.js";
@@ -116,7 +119,7 @@ async function examineFiles(fleet: Fleet, findings: Noted[], tenants: readonly T
     throw error;
   }
   for (const { severity, rule, file, line, column, message, hint } of linted) {
-    if (adviceOnly.includes(rule) || known.some((told) => told.includes(`${file}:${line}`))) continue;
+    if (adviceOnly.includes(rule) || known.some((told) => told.includes(`${file}:${line})`))) continue;
     const where = `${file}:${line}:${column}`;
     findings.push({ severity, check: "migrations", where, message: `${rule}: ${message}`, hint });
   }
@@ -158,82 +161,17 @@ async function examineTenants(
   if (migrations !== undefined) {
     await look("ledger", async () => {
       const found: Noted[] = [];
-      const surveyed = await survey(database, migrations, tenants, { ...rightsOf(fleet, database), verify: true });
+      const surveyed = await survey(database, migrations, tenants, {
+        ...rightsOf(fleet, database),
+        verify: true,
+        byOwner: true,
+      });
       for (const one of surveyed)
         reportStanding(found, told.has(one.tenant.name) ? { ...one, lacksGrants: false } : one);
       return found;
     });
   }
   await look("limit", () => examineLimits(database, examined, fleet.concurrency));
-}
-
-function reportStanding(findings: Noted[], one: Surveyed, shared = false): void {
-  const { tenant, standing } = one;
-  const add = (
-    severity: Finding["severity"],
-    check: string,
-    message: string,
-    hint: string,
-    more: Partial<Noted> = {},
-  ) => findings.push({ severity, check, where: tenant.name, message, hint, ...more });
-  const { state } = standing;
-  const migrate = shared ? "tenantctl migrate" : `tenantctl migrate ${tenant.name}`;
-  const alike = (hint: string, message?: string) => ({
-    alike: { hint: hint.replace(migrate, "tenantctl migrate"), ...(message === undefined ? {} : { message }) },
-  });
-  if (state === "missing") {
-    const hint = `${migrate} creates it`;
-    add("error", "schema", `its schema "${tenant.schema}" is missing`, hint, alike(hint, "its schema is missing"));
-  }
-  if (state === "unmanaged") {
-    const hint = "if they are what the migrations make: tenantctl baseline";
-    const message = (schema: string) => `its ${schema} holds objects and no ledger`;
-    add(
-      "error",
-      "schema",
-      message(`schema "${tenant.schema}"`),
-      `${hint} ${tenant.name}`,
-      alike(hint, message("schema")),
-    );
-  }
-  if (standing.unreadable !== undefined)
-    add("error", "ledger", standing.unreadable.message, standing.unreadable.hint ?? "");
-  if (state === "changed")
-    add(
-      "error",
-      "ledger",
-      `edited after it was applied: ${standing.changed.join(", ")}`,
-      "restore the file, or tenantctl repair",
-    );
-  if (state === "ahead")
-    add(
-      "error",
-      "ledger",
-      `applied, and no file describes it: ${standing.unknown.join(", ")}`,
-      "deploy the release that has the file",
-    );
-  const target = { name: tenant.name, schema: tenant.schema };
-  if (one.interrupted !== undefined) {
-    const hint = one.interrupted.startsWith("running")
-      ? `${migrate} goes on`
-      : "tenantctl rollback, as before, goes on";
-    const message = `a transaction:false migration was interrupted, or is under way: ${one.interrupted}`;
-    add("warning", "ledger", message, hint, alike(hint));
-  } else if (one.stampDiffers) {
-    const hint = `tenantctl doctor --fix, or ${migrate}, mends it`;
-    add("warning", "ledger", "its stamp is not that of its ledger", hint, {
-      ...alike(hint),
-      mend: { what: "stamp", tenant: target, done: "its stamp was written anew, from its ledger" },
-    });
-  }
-  // Without a ledger the rights come with it.
-  if (one.lacksGrants && one.hasLedger) {
-    const hint = `tenantctl doctor --fix, or ${migrate}, puts them right`;
-    add("warning", "role", "its role, or the app role, lacks rights in its schema, or has too many", hint, {
-      ...alike(hint),
-      mend: { what: "rights", tenant: target, done: "the rights in its schema were given anew" },
-    });
-  }
 }
 
 // Schemas that look like ours and are in no registry; and what was interrupted.
@@ -249,6 +187,7 @@ async function reportStrays(
   for (const { schema, comment } of found) {
     if (registered.has(schema) || schema === shared) continue;
     const unfinished = comment?.startsWith(creatingComment("")) ?? false;
+    const isName = problemsIn(() => checkTenantName(schema)).length === 0;
     const hint = (of: string) =>
       unfinished ? `tenantctl create-tenant ${of} takes it over` : `tenantctl add-tenant ${of} registers it`;
     findings.push({
@@ -258,7 +197,7 @@ async function reportStrays(
       message: unfinished
         ? "a create-tenant was interrupted and left this schema"
         : "a schema with a ledger that no tenant has",
-      hint: hint(schema),
+      hint: hint(isName ? schema : `<name> --schema '${schema.replaceAll("'", "'\\''")}'`),
       alike: { hint: hint("<name>") },
     });
   }

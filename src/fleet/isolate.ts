@@ -10,9 +10,9 @@ import { mendTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { shareSchemas } from "./isolation.js";
-import { finish, jobOf, missing } from "./mend.js";
+import { jobOf, missing } from "./mend.js";
 import { requireWritable } from "./preflight.js";
-import { newPlan, openWorkshop, type RunLimits, type RunResult, rightsOf } from "./run.js";
+import { carryOut, newPlan, openWorkshop, type RunLimits, type RunResult, rightsOf } from "./run.js";
 import { type Selection, selectTenants } from "./select.js";
 import { type Surveyed, survey } from "./survey.js";
 import { notIsolated } from "./verify-isolation.js";
@@ -47,27 +47,34 @@ export async function isolate(
   const surveyed: (Surveyed & { tenant: Tenant })[] = await survey(database, migrations, plan.tenants, {
     appRole,
     isolation,
+    byOwner: true,
   });
   const roleOf = ({ schema }: Tenant) => tenantRole(database.capabilities.database, schema);
   const roles = await existing(database, plan.tenants.map(roleOf));
-  plan.refused = surveyed.filter((one) => !one.hasLedger).map(refusal);
+  // Of a schema that is gone the role is left, at most.
+  const isGone = ({ standing }: Surveyed) => (undo ?? false) && standing.state === "missing";
+  const hasRole = ({ tenant }: { tenant: Tenant }) => roles.has(roleOf(tenant));
+  plan.refused = surveyed.filter((one) => !one.hasLedger && !isGone(one)).map(refusal);
   const open = openWorkshop(fleet, database, migrations, plan.run, limits);
   plan.jobs = surveyed
-    .filter((one) => one.hasLedger && (again || one.lacksGrants || (undo && roles.has(roleOf(one.tenant)))))
-    .map(({ tenant }) =>
+    .filter((one) =>
+      isGone(one) ? hasRole(one) : one.hasLedger && (again || one.lacksGrants || (undo && hasRole(one))),
+    )
+    .map(({ tenant, hasLedger }) =>
       jobOf(tenant, async () => {
         const { database: name, membershipOptions } = database.capabilities;
         const dropped = undo ? [tenantLogin(name, tenant.schema), roleOf(tenant)] : [];
         const texts = dropped.map((role) => dropRoleText(role, membershipOptions));
-        await mendTenant({ ...open(tenant, []), isolation }, { rights: true, texts });
+        await mendTenant({ ...open(tenant, []), isolation }, { rights: hasLedger, texts });
       }),
     );
   if (plan.jobs.length > 0) {
     await requireWritable(fleet, database);
     await shareSchemas(fleet, database);
   }
-  const result = await finish(fleet, database, plan, limits);
-  if (undo) await afterUndo(fleet, database, plan.tenants.map(roleOf));
+  const result = await carryOut(fleet, database, plan, limits);
+  const done = new Set(result.tenants.filter(({ outcome }) => outcome === "migrated").map(({ name }) => name));
+  if (undo) await afterUndo(fleet, database, plan.tenants.filter(({ name }) => done.has(name)).map(roleOf));
   return result;
 }
 

@@ -104,7 +104,7 @@ export function missing({ tenant }: Found): TenantResult {
   return refused(tenant, error);
 }
 
-export async function finish(fleet: Fleet, database: Database, plan: RunPlan, limits: RunLimits): Promise<RunResult> {
+async function finish(fleet: Fleet, database: Database, plan: RunPlan, limits: RunLimits): Promise<RunResult> {
   if (plan.jobs.length > 0) await requireWritable(fleet, database);
   return await carryOut(fleet, database, plan, limits);
 }

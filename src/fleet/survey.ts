@@ -30,6 +30,8 @@ export interface SurveyOptions {
   verify?: boolean;
   /** The shared schema may hold what others made. */
   shared?: boolean;
+  /** Whether the owner of each ledger, and not we, would give rights on what it creates: for whoever does not migrate. */
+  byOwner?: boolean;
 }
 
 /** Tells where these tenants stand, in their order. */
@@ -46,6 +48,7 @@ export async function survey<T extends Pick<Tenant, "name" | "schema">>(
     readFacts(client, schemas, {
       appRole: options.appRole,
       isolation: options.isolation,
+      byOwner: options.byOwner,
       settled: options.verify ? undefined : settled?.[0],
     }),
   );

@@ -14,31 +14,34 @@ const kinds = [
 /**
  * The statements that give a role a schema's tables, sequences and functions, those that are there and those to come,
  * and not the ledger. Right to repeat.
+ * @param maker who creates those to come; without it, whoever sends this.
  */
-export function grantTexts(schema: string, role: string): string[] {
+export function grantTexts(schema: string, role: string, maker?: string): string[] {
   const to = identifier(role);
   const within = identifier(schema);
   return [
     `grant usage on schema ${within} to ${to}`,
     ...kinds.flatMap(([rights, kind]) => [
       `grant ${rights} on all ${kind} in schema ${within} to ${to}`,
-      `alter default privileges in schema ${within} grant ${rights} on ${kind} to ${to}`,
+      `alter default privileges${made(maker)} in schema ${within} grant ${rights} on ${kind} to ${to}`,
     ]),
     `revoke all on table ${qualified(schema, ledgerTable)} from ${to}`,
   ];
 }
+
+const made = (maker: string | undefined) => (maker === undefined ? "" : ` for role ${identifier(maker)}`);
 
 /** Finds a role by its name. */
 export const roleExistsText = (role: string): string =>
   `select 1 as found from pg_roles where rolname = ${literal(role)}`;
 
 /** The statements that take away what `grantTexts` gave. */
-function revokeTexts(schema: string, role: string): string[] {
+function revokeTexts(schema: string, role: string, maker?: string): string[] {
   const from = identifier(role);
   const within = identifier(schema);
   return [
     ...kinds.flatMap(([, kind]) => [
-      `alter default privileges in schema ${within} revoke all on ${kind} from ${from}`,
+      `alter default privileges${made(maker)} in schema ${within} revoke all on ${kind} from ${from}`,
       `revoke all on all ${kind} in schema ${within} from ${from}`,
     ]),
     `revoke all on schema ${within} from ${from}`,
@@ -49,7 +52,7 @@ function revokeTexts(schema: string, role: string): string[] {
  * The statements that give a schema's tenant its role, and nobody else rights in the schema: neither PUBLIC nor the application's role.
  * Functions keep EXECUTE for PUBLIC: it is of no use without USAGE on the schema. Right to repeat.
  */
-export function isolationTexts(schema: string, isolation: Isolation): string[] {
+export function isolationTexts(schema: string, isolation: Isolation, maker?: string): string[] {
   const role = tenantRole(isolation.database, schema);
   const group = sharedRole(isolation.database);
   const within = identifier(schema);
@@ -59,10 +62,10 @@ export function isolationTexts(schema: string, isolation: Isolation): string[] {
     createRoleText(role),
     `grant ${identifier(group)} to ${identifier(role)}${membershipOptions ? " with inherit true, set false" : ""}`,
     ...members.map((member) => memberText(role, member, membershipOptions)),
-    ...grantTexts(schema, role),
+    ...grantTexts(schema, role, maker),
     ...["tables", "sequences"].map((kind) => `revoke all on all ${kind} in schema ${within} from public`),
     `revoke all on schema ${within} from public`,
-    ...(appRole === undefined || keepRights ? [] : revokeTexts(schema, appRole)),
+    ...(appRole === undefined || keepRights ? [] : revokeTexts(schema, appRole, maker)),
   ];
 }
 

@@ -112,6 +112,10 @@ export function selectRowsText(schema: string): string {
   return `select name, checksum, run_id as "runId" from ${qualified(schema, ledgerTable)} order by name collate "C"`;
 }
 
+/** Finds a ledger whose first rows were written a moment ago. */
+export const isNewText = (schema: string): string =>
+  `select from ${qualified(schema, ledgerTable)} having min(applied_at) > now() - interval '30 s'`;
+
 /** What the catalog alone tells of a schema. */
 export interface SchemaFacts {
   schema: string;
@@ -176,20 +180,31 @@ interface FactsOptions {
   appRole?: string | undefined;
   isolation?: Isolation | undefined;
   settled?: string | undefined;
+  /** Rights on what is to come are looked for where the owner of the ledger creates it, who migrates the schema, and not where we would. */
+  byOwner?: boolean | undefined;
 }
 
 // How many kinds of objects to come a role is given, by schema.
-const defaultsText = `left join (
+const defaultsText = (maker: string) => `left join (
         select a.defaclnamespace, x.grantee, count(distinct a.defaclobjtype) as kinds
-        from pg_default_acl a join pg_roles o on o.oid = a.defaclrole and o.rolname = current_user, aclexplode(a.defaclacl) x
+        from pg_default_acl a join ${maker}, aclexplode(a.defaclacl) x
         where a.defaclobjtype in ('r', 'S', 'f') group by 1, 2
       ) d on d.defaclnamespace = n.oid and d.grantee = r.oid`;
+const ours = "pg_roles o on o.oid = a.defaclrole and o.rolname = current_user";
+const ledgerOf = (nsp: string) =>
+  `l.relnamespace = ${nsp} and l.relname = '${ledgerTable}' and l.relkind in ('r', 'p')`;
+const owners = `pg_class l on ${ledgerOf("a.defaclnamespace")} and l.relowner = a.defaclrole`;
 
 // What is granted is looked at only where there is a role, since it costs a call for each schema. $1 are the schemas, $2 is the caller's.
-function rightsLookup(schemas: readonly string[], { appRole, isolation }: FactsOptions) {
+function rightsLookup(schemas: readonly string[], { appRole, isolation, byOwner }: FactsOptions) {
   const from = (roles: string) =>
     `from unnest($1::text[]${roles}) left join pg_namespace n on n.nspname = w.schema::name`;
-  const usable = "has_schema_privilege(r.oid, n.oid, 'usage') and coalesce(d.kinds, 0) = 3";
+  const defaults = byOwner
+    ? `left join pg_class l on ${ledgerOf("n.oid")} ${defaultsText(owners)}`
+    : defaultsText(ours);
+  const granted = "has_schema_privilege(r.oid, n.oid, 'usage') and coalesce(d.kinds, 0) = 3";
+  // Default privileges for oneself are stored nowhere.
+  const usable = byOwner ? `(r.oid = l.relowner or ${granted})` : granted;
   if (isolation !== undefined) {
     const { database, members, membershipOptions } = isolation;
     const may = membershipOptions ? "and m.set_option and not m.inherit_option" : "";
@@ -197,7 +212,7 @@ function rightsLookup(schemas: readonly string[], { appRole, isolation }: FactsO
       from: from(", $3::text[]) w(schema, role"),
       granted: `coalesce(n.oid is null or (${usable} and coalesce(m.members, 0) = cardinality($4::text[]) and g.member is not null and not exists (
         select from aclexplode(n.nspacl) x where x.grantee = 0 or x.grantee = (select oid from pg_roles where rolname = $6))), false)`,
-      joins: `left join pg_roles r on r.rolname = w.role ${defaultsText}
+      joins: `left join pg_roles r on r.rolname = w.role ${defaults}
       left join (
         select m.roleid, count(distinct m.member) as members from pg_auth_members m join pg_roles u on u.oid = m.member
         where u.rolname = any($4) ${may} group by 1
@@ -218,7 +233,7 @@ function rightsLookup(schemas: readonly string[], { appRole, isolation }: FactsO
   return {
     from: schemasAlone,
     granted: `coalesce(n.oid is null or (${usable}), false)`,
-    joins: `left join pg_roles r on r.rolname = $3 ${defaultsText}`,
+    joins: `left join pg_roles r on r.rolname = $3 ${defaults}`,
     values: [appRole],
   };
 }

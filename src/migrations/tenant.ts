@@ -14,8 +14,10 @@ import {
   CommitUnknown,
   dropTenantTexts,
   ensureLedger,
+  type Facts,
   type Found,
   inTenantTransaction,
+  lookAt,
   nothingFound,
   rightsTexts,
   stampLedger,
@@ -194,6 +196,16 @@ function isOutside(prepared: Prepared): prepared is Extract<Prepared, { kind: "s
   return prepared.kind === "sql" && !prepared.transaction;
 }
 
+/**
+ * Looks whether a new tenant's schema is there already, before anything is touched. The lock is not taken: what a crash may have left is
+ * looked at under it.
+ * @throws TenantctlError SCHEMA_EXISTS.
+ */
+export async function requireNew({ database, tenant }: TenantWork): Promise<void> {
+  const facts = await database.withClient((client) => lookAt(client, tenant.schema));
+  if (facts.exists && creatingRun(facts.comment) === undefined) throw exists(tenant, facts);
+}
+
 /** Whether a schema is what a create-tenant left that crashed between two commits, and nobody has migrated it since. */
 export function isUnfinished({ comment, rows = [] }: Found): boolean {
   const run = creatingRun(comment);
@@ -209,11 +221,15 @@ function refuseOthers({ tenant, run }: TenantWork, found: Found, { parts }: Prog
     });
   }
   if (parts > 0 || !found.exists || isUnfinished(found)) return;
-  throw new TenantctlError("SCHEMA_EXISTS", `${name} exists`, {
+  throw exists(tenant, found);
+}
+
+function exists({ name, schema }: TenantWork["tenant"], { owner }: Facts): TenantctlError {
+  return new TenantctlError("SCHEMA_EXISTS", `the schema "${schema}" exists`, {
     hint:
-      found.rows === undefined
-        ? `if it is this tenant's: tenantctl add-tenant ${tenant.name} --baseline`
-        : `it has a ledger; to register it: tenantctl add-tenant ${tenant.name}`,
+      owner === null
+        ? `if it is this tenant's: tenantctl add-tenant ${name} --baseline`
+        : `it has a ledger; to register it: tenantctl add-tenant ${name}`,
   });
 }
 
@@ -357,8 +373,10 @@ export interface Mending {
 /** Puts right what is there of a tenant, in one transaction under its lock; runs no migration, and takes no edited file as it is. */
 export async function mendTenant(work: TenantWork, { stamp, rights, texts = [] }: Mending): Promise<void> {
   await inTenantTransaction(work, true, async (transaction) => {
-    const { rows } = transaction.found;
+    const { rows, owner } = transaction.found;
     if (stamp && rows !== undefined) await stampLedger(work, transaction, rows);
-    await transaction.queue(...[...(rights ? rightsTexts(work) : []), ...texts].map((text) => ({ text })));
+    await transaction.queue(
+      ...[...(rights ? rightsTexts(work, owner ?? undefined) : []), ...texts].map((text) => ({ text })),
+    );
   });
 }

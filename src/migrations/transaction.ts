@@ -46,16 +46,22 @@ export interface Target {
   timeouts: Pick<TransactionSettings, "lockTimeoutMs" | "statementTimeoutMs">;
 }
 
-/** What is there, read under the lock. */
-export interface Found {
+/** What the catalog tells of a schema. */
+export interface Facts {
   exists: boolean;
   comment: string | null;
   hasObjects: boolean;
-  /** Undefined: there is no ledger. */
-  rows: LedgerRow[] | undefined;
   stamp: string | null;
   /** The schema's oid; null where there is no schema yet. */
   oid: string | null;
+  /** Who owns the ledger, and so migrates the schema; null where there is none yet. */
+  owner: string | null;
+}
+
+/** What is there, read under the lock. */
+export interface Found extends Facts {
+  /** Undefined: there is no ledger. */
+  rows: LedgerRow[] | undefined;
 }
 
 /** What a body does within the tenant's transaction. What is queued is sent together, at the latest with the commit. */
@@ -187,15 +193,22 @@ async function open(target: Target, client: Client, token: string, expectLedger:
       hint: "wait for the other run to end, and try again",
     });
   }
-  const facts = rows[2]?.[0] as
-    | { comment: string | null; ledger: boolean; stamp: string | null; objects: boolean; oid: string }
-    | undefined;
-  if (!facts) return nothingFound;
-  const { comment, objects, oid } = facts;
-  const found = { exists: true, comment, hasObjects: objects, stamp: stampIn(facts.stamp), oid };
-  if (expectLedger) return { ...found, rows: rows[3] as unknown as LedgerRow[] };
-  if (!facts.ledger) return { ...found, rows: undefined };
-  return { ...found, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
+  const facts = factsOf(rows[2]?.[0]);
+  if (!facts.exists) return nothingFound;
+  if (expectLedger) return { ...facts, rows: rows[3] as unknown as LedgerRow[] };
+  if (facts.owner === null) return { ...facts, rows: undefined };
+  return { ...facts, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
+}
+
+/** What the catalog tells of a schema, on any connection. */
+export async function lookAt(client: Client, schema: string): Promise<Facts> {
+  return factsOf((await client.query<object>(factsText(schema))).rows[0]);
+}
+
+function factsOf(row: object | undefined): Facts {
+  if (row === undefined) return nothingFound;
+  const facts = row as Omit<Facts, "exists">;
+  return { ...facts, exists: true, stamp: stampIn(facts.stamp) };
 }
 
 /** What is found where there is no schema. */
@@ -206,11 +219,12 @@ export const nothingFound: Found = {
   rows: undefined,
   stamp: null,
   oid: null,
+  owner: null,
 };
 
 function factsText(schema: string): string {
-  return `select n.oid::text as oid, obj_description(n.oid, 'pg_namespace') as comment, c.oid is not null as ledger, obj_description(c.oid, 'pg_class') as stamp,
-    ${hasObjectsText} as objects
+  return `select n.oid::text as oid, obj_description(n.oid, 'pg_namespace') as comment, pg_get_userbyid(c.relowner)::text as owner, obj_description(c.oid, 'pg_class') as stamp,
+    ${hasObjectsText} as "hasObjects"
     from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = '${ledgerTable}' and c.relkind in ('r', 'p')
     where n.nspname = ${literal(schema)}`;
 }
@@ -223,10 +237,13 @@ export async function ensureLedger(target: Target, { found, queue }: TenantTrans
   if (grant || found.rows === undefined) await queue(...rightsTexts(target).map((text) => ({ text })));
 }
 
-/** The statements that give a tenant's schema to whom it belongs: the tenant's role, or the application's. */
-export function rightsTexts({ tenant: { schema }, isolation, appRole }: Target): string[] {
-  if (isolation !== undefined) return isolationTexts(schema, isolation);
-  return appRole === undefined ? [] : grantTexts(schema, appRole);
+/**
+ * The statements that give a tenant's schema to whom it belongs: the tenant's role, or the application's.
+ * @param maker who will create what is to come in it; without it, we will.
+ */
+export function rightsTexts({ tenant: { schema }, isolation, appRole }: Target, maker?: string): string[] {
+  if (isolation !== undefined) return isolationTexts(schema, isolation, maker);
+  return appRole === undefined || appRole === maker ? [] : grantTexts(schema, appRole, maker);
 }
 
 /** The statements that drop a tenant's schema, and its role if it has one. */

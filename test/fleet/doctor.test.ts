@@ -1,6 +1,7 @@
 // doctor finds each thing that is wrong once, nothing where nothing is wrong, and --fix mends what is safe and nothing else.
 import { tmpdir } from "node:os";
 import { beforeAll, describe, expect, test } from "vitest";
+import { sharedRole } from "../../src/database/roles.js";
 import { ageFinding } from "../../src/fleet/doctor-limits.js";
 import { type Diagnosis, type ExamineOptions, examine, migrate } from "../../src/fleet/index.js";
 import { createDatabase, newest, servers, type TestDatabase } from "../support/database.ts";
@@ -11,9 +12,12 @@ import { type IsolatedFleet, isolatedFleet } from "./isolated.ts";
 const look = ({ configFile }: TestProject, options: ExamineOptions = {}): Promise<Diagnosis> =>
   examine({ config: configFile, env: { HOME: tmpdir() }, ...options });
 
-/** `severity check where`, in order, and the file of a path alone. */
+/** `severity check where`, in order, and the file of a path alone; the database is `here`. */
 const told = ({ findings }: Diagnosis): string[] =>
-  findings.map(({ severity, check, where }) => `${severity} ${check} ${where.replace(/^.*\//, "")}`).sort();
+  findings
+    .map(({ severity, check, where }) => `${severity} ${check} ${where.replace(/^.*\//, "")}`)
+    .map((line) => line.replace(/doctor_[0-9a-f]{8}$/, "here"))
+    .sort();
 
 const about = ({ findings }: Diagnosis, where: string) => findings.find((finding) => finding.where === where);
 
@@ -42,19 +46,19 @@ async function plant(database: TestDatabase, { owner, role, project }: IsolatedF
     "create function definer.read() returns int language sql security definer begin atomic select 1; end",
     "create function shared.peep() returns text language sql security definer as 'select current_schema()'",
     "grant usage on schema open to public; grant select, insert on open.notes to public",
-    "alter default privileges in schema later grant select on tables to public",
+    "alter default privileges in schema later grant select on tables to public; alter default privileges grant usage on schemas to public",
     "insert into index.notes (owner) values ('twice'), ('twice')",
     "create table index.parts (n int) partition by range (n); create table index.part partition of index.parts default",
     "create index parts_n on only index.parts (n)",
     "alter table numbers.notes alter column id restart with 1900000000; insert into numbers.notes (owner) values ('late')",
-    "create sequence numbers.wide; create table numbers.old (id smallint default nextval('numbers.wide')); select setval('numbers.wide', 32000)",
+    "create sequence numbers.wide; create domain numbers.small as smallint; create table numbers.old (id numbers.small default nextval('numbers.wide')); select setval('numbers.wide', 32000)",
     "create sequence numbers.again maxvalue 10 cycle; select setval('numbers.again', 10)",
     `create table wide.wide (${Array.from({ length: 1300 }, (_, at) => `c${at} int`).join()})`,
     "comment on table stamp.tenantctl_migrations is 'odd'; comment on table shared.tenantctl_migrations is 'odd'",
     `revoke usage on schema rights from ${role("rights")}; revoke usage on schema filled from ${role("filled")}`,
     "drop schema gone cascade; drop table filled.tenantctl_migrations",
     "create schema stray; create table stray.tenantctl_migrations (like fine.tenantctl_migrations)",
-    "grant create on schema shared to public",
+    `grant create on schema shared to public; revoke usage on schema shared from "${sharedRole(database.name)}"`,
   ])
     await client.query(text);
   for (const name of ["one", "one_ccnew"])
@@ -103,6 +107,7 @@ const planted = [
   "error migrations 2_more.sql:5:1",
   "error migrations 2_more.sql:6:1",
   "error owner owner",
+  "error public here",
   "error schema filled",
   "error schema gone",
   "warning index index",
@@ -117,6 +122,7 @@ const mended = [
   "warning ledger (shared)",
   "warning ledger stamp",
   "warning role rights",
+  "warning role shared",
 ];
 
 describe.each(servers())(
@@ -134,6 +140,7 @@ describe.each(servers())(
       const { project } = made;
       expect(await look(project)).toEqual({ ok: true, findings: [], groups: [] });
       expect(await look(project, { fix: true })).toMatchObject({ findings: [], fixed: [] });
+      expect(await look(project, { database: database.url })).toMatchObject({ findings: [] }); // who does not migrate
       await whileAnIndexIsBuilt(database, async () => expect((await look(project)).findings).toEqual([]));
 
       await plant(database, made);
@@ -174,6 +181,13 @@ describe.each(servers())(
         { command: "migrate" },
         { command: "doctor --fix" },
       ]);
+
+      const client = await database.connectAs(made.owner.url);
+      await client.query(`alter default privileges in schema fine revoke all on tables from ${made.role("fine")}`);
+      await client.end();
+      expect(told(await look(project))).toContain("warning role fine");
+      expect((await look(project, { database: database.url, fix: true })).fixed).toMatchObject([{ where: "fine" }]);
+      expect(await look(project)).toMatchObject({ findings });
     });
   },
 );
@@ -248,6 +262,11 @@ describe("with the search_path alone", () => {
     expect(found.fixed).toMatchObject([{ where: "t2" }]);
     expect(told(found)).toEqual(["error fix t1", "warning ledger t1"]);
     await other.query("rollback");
+
+    await database.query("alter table t2.tenantctl_migrations rename name to called");
+    const unread = await look(project);
+    expect(told(unread)).toEqual(["error ledger t2", "warning ledger t1"]);
+    expect(about(unread, "t2")?.message).toMatch(/^its ledger can't be read: column "name" does not exist/);
 
     const { url } = await database.createRole();
     expect(told(await look(project, { database: url }))).toEqual([

@@ -7,7 +7,7 @@ import { exitCodes } from "../exit.js";
 import { limitsOf, type Program, withLimits } from "../options.js";
 import { runCommand } from "../session.js";
 import type { Style } from "../style.js";
-import { grouped, oneLine, pathOf } from "../words.js";
+import { grouped, oneLine, pathOf, visible } from "../words.js";
 
 export function addDoctor(program: Program): void {
   withLimits(
@@ -93,7 +93,7 @@ function fixedLines(fixed: readonly Fixed[], style: Style): string[] {
 
 /** One place, or how many and the first few. */
 function places(where: readonly string[]): string {
-  const names = where.slice(0, placesShown).map((one) => (isAbsolute(one) ? pathOf(one) : one));
+  const names = where.slice(0, placesShown).map((one) => visible(isAbsolute(one) ? pathOf(one) : one));
   if (where.length === 1) return names.join();
   return `${grouped(where.length)}: ${names.join(", ")}${where.length > placesShown ? ", …" : ""}`;
 }
