@@ -1,17 +1,20 @@
 // The fleet room: tenants come and go: create-tenant, add-tenant, remove-tenant.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Client, Database } from "../database/database.js";
 import { tenantRole } from "../database/roles.js";
 import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../database/schemas.js";
 import { TenantctlError } from "../errors.js";
 import { MigrationFailure } from "../migrations/failure.js";
 import { readMigrations } from "../migrations/files.js";
+import { isNewText } from "../migrations/ledger.js";
 import {
   type Alongside,
   baselineTenant,
   dropCreated,
   type Goal,
   isUnfinished,
+  requireNew,
   runTenant,
   type TenantWork,
 } from "../migrations/tenant.js";
@@ -59,7 +62,11 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   await requireWritable(fleet, database);
   const open = openWorkshop(fleet, database, migrations, run, limits);
   const names = migrations.map(({ name }) => name);
-  await requireRunnable(database, open(tenant, []), names, "up");
+  const work = open(tenant, []);
+  await requireRunnable(database, work, names, "up");
+  await requireNew(work).catch(async (error: unknown) => {
+    throw await overtaken(fleet, tenant, error);
+  });
   const shared = await lookAtShared(fleet, database);
   await shared?.migrate(run, limits);
   await shareSchemas(fleet, database);
@@ -103,14 +110,28 @@ function taken(fleet: Fleet, { schema }: Tenant): Goal["isTaken"] {
   return (client) => fleet.registry.hasSchema(schema, client);
 }
 
-// Somebody else may have taken the name, the schema or a host meanwhile: then that is what there is to say.
+const longestListingMs = 5_000;
+
+// Somebody else may have taken the name, the schema or a host meanwhile: then that is what there is to say. Who lists tenants in a file does
+// so after the commit: a schema that was made just now is worth waiting for.
 async function overtaken(fleet: Fleet, tenant: Tenant, error: unknown): Promise<unknown> {
   if (!(error instanceof TenantctlError && ["SCHEMA_EXISTS", "REGISTRY_WRITE", "LOCKED"].includes(error.code)))
     return error;
-  return await fleet.registry.checkAdd(tenant).then(
-    () => error,
-    (better: unknown) => better,
-  );
+  const waits = error.code === "SCHEMA_EXISTS" && !fleet.registry.inDatabase && (await isNew(fleet, tenant));
+  const deadline = Date.now() + (waits ? longestListingMs : 0);
+  for (;;) {
+    const better = await fleet.registry.checkAdd(tenant).catch((better: unknown) => better);
+    if (better !== undefined) return better;
+    if (Date.now() >= deadline) return error;
+    await sleep(50);
+  }
+}
+
+async function isNew(fleet: Fleet, { schema }: Tenant): Promise<boolean> {
+  const database = await fleet.database();
+  return await database
+    .withClient(async (client) => (await client.query(isNewText(schema))).rows.length > 0)
+    .catch(() => false);
 }
 
 function completed({ name, schema = name, hosts = [], labels = {}, state = "active" }: NewTenant): Tenant {

@@ -1,4 +1,5 @@
 // Tenants come and go: all of it, or nothing.
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { lockKey } from "../../src/database/transaction.js";
 import { addTenant, createTenant, removeTenant, status } from "../../src/fleet/index.js";
@@ -63,12 +64,28 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
     test("refuses a schema that is there, and touches nothing", async () => {
       const database = await createDatabase(server);
       await database.query("create schema thor; create table thor.theirs ()");
-      const { fleet } = await testFleet(database, { migrations });
+      const shared = { "1_plans.sql": "create table plans ()" };
+      const { fleet } = await testFleet(database, { migrations, shared });
       await expect(createTenant(fleet, { name: "thor" })).rejects.toMatchObject({
         code: "SCHEMA_EXISTS",
         hint: expect.stringContaining("add-tenant thor --baseline"),
       });
       expect(await tablesIn(database, "thor")).toEqual(["theirs"]);
+      expect(await tablesIn(database, "public")).toEqual([]);
+    });
+
+    test("waits for whoever has made the schema and not listed the tenant yet", async () => {
+      const database = await createDatabase(server);
+      const { fleet, again } = await testFleet(database, { migrations });
+      const { add } = fleet.registry;
+      fleet.registry.add = async (tenant) => {
+        await sleep(300);
+        await add(tenant);
+      };
+      const first = createTenant(fleet, { name: "thor" });
+      await expect.poll(() => schemaExists(database, "thor")).toBe(true);
+      await expect(createTenant(await again(), { name: "thor" })).rejects.toMatchObject({ code: "TENANT_EXISTS" });
+      await first;
     });
 
     test("refuses a name, a schema and a host that are taken", async () => {
