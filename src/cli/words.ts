@@ -38,8 +38,8 @@ export function linesFor(event: TenantctlEvent, style: Style): string[] {
       return [`${event.name}  skipped: the job ${JSON.stringify(event.job)} is still running there`];
     case "warning":
       return [
-        `${style.warn("warning:")} ${event.message}`,
-        ...(event.hint === undefined ? [] : [`${style.dim("hint:")} ${event.hint}`]),
+        `${style.warn("warning:")} ${oneLine(event.message)}`,
+        ...(event.hint === undefined ? [] : [`${style.dim("hint:")} ${oneLine(event.hint)}`]),
       ];
   }
 }

@@ -59,6 +59,8 @@ export function connectError(error: unknown, settings: DatabaseSettings): Tenant
   if (state === "3D000") return refusal(message, "create it first: createdb, or create database …");
   if (state === "42501")
     return refusal(message, "the role that we connect as lacks a right: grant it, or connect as the owner");
+  if (state === "55P03")
+    return refusal(message, "somebody holds a lock on what we look at: try again; pg_locks tells who");
   if (state === "53300") return refusal(message, "lower --concurrency, or raise max_connections");
   if (state === "57P03") return refusal(message, "the server is starting up or shutting down: try again");
   if (state === "08P01")

@@ -1,6 +1,7 @@
 // The fleet room: what runs out one day, and is told by doctor before it does: numbers, columns, locks, transaction ids.
 
 import type { Client, Database } from "../database/database.js";
+import { withTransaction } from "../database/transaction.js";
 import type { Examined } from "./doctor-catalog.js";
 import type { Noted } from "./doctor-findings.js";
 import { lockTableConcern } from "./preflight.js";
@@ -93,7 +94,8 @@ async function sequences(database: Database, examined: Examined, schemas: readon
   const findings: Noted[] = [];
   for (let at = 0; at < small.length; at += sequencesPerBatch) {
     const batch = small.slice(at, at + sequencesPerBatch);
-    const { rows } = await database.withClient((client) =>
+    // In a transaction of ours, which does not wait for ever for whoever has locked one.
+    const { rows } = await withTransaction(database, (client) =>
       client.query<{ at: number; value: string }>(
         `select * from (
            select s.at::int, s.enough, pg_sequence_last_value(s.oid::regclass) as value from unnest($1::oid[], $2::bigint[]) with ordinality s(oid, enough, at)
@@ -122,11 +124,14 @@ async function smallSequences(client: Client, schemas: readonly string[]): Promi
          where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
        union select d.refobjid, a.adrelid, a.adnum from pg_depend d join pg_attrdef a on a.oid = d.objid
          where d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+     ), "column" as (
+       select f.oid, c.relname || '.' || a.attname as name, coalesce(nullif(y.typbasetype, 0), y.oid) as type
+       from fills f join pg_attribute a on a.attrelid = f.relation and a.attnum = f.attribute join pg_class c on c.oid = f.relation join pg_type y on y.oid = a.atttypid
      )
      select distinct on (1) o.oid::text, o.schema::text, o.name::text, least(o.seqmax, l.last)::float8 as last,
-       c.relname || '.' || a.attname as column, case a.atttypid when 'int2'::regtype then 'smallint' when 'int4'::regtype then 'integer' end as type
-     from own o left join (fills f join pg_attribute a on a.attrelid = f.relation and a.attnum = f.attribute join pg_class c on c.oid = f.relation) on f.oid = o.oid
-       cross join lateral (select case a.atttypid when 'int2'::regtype then 32767 when 'int4'::regtype then 2147483647 else 9223372036854775807 end as last) l
+       c.name as column, case c.type when 'int2'::regtype then 'smallint' when 'int4'::regtype then 'integer' end as type
+     from own o left join "column" c on c.oid = o.oid
+       cross join lateral (select case c.type when 'int2'::regtype then 32767 when 'int4'::regtype then 2147483647 else 9223372036854775807 end as last) l
      where least(o.seqmax, l.last) <= 2147483647 order by 1, 4`,
     [schemas],
   );

@@ -142,7 +142,7 @@ Examples:
         print({ tenant: tenantJson(tenant), changed }, () => [
           changed.length === 0
             ? `${name}: nothing to change`
-            : style.good(`changed ${name}: ${changed.map((key) => `${key} ${now[key]}`).join(", ")}`),
+            : style.good(`changed ${name}: ${changed.map((key) => visible(`${key} ${now[key]}`)).join(", ")}`),
         ]);
         return exitCodes.done;
       }),

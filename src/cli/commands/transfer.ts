@@ -4,7 +4,7 @@ import type { Merged } from "../../registry/index.js";
 import { exitCodes } from "../exit.js";
 import type { Program } from "../options.js";
 import { runCommand } from "../session.js";
-import { countOf } from "../words.js";
+import { countOf, grouped } from "../words.js";
 
 export function addExport(program: Program): void {
   program
@@ -52,7 +52,7 @@ export function addImport(program: Program): void {
 }
 
 function mergedLines({ added, changed, unchanged }: Merged, dryRun: boolean): string[] {
-  const counts = `${added.length} added, ${changed.length} changed, ${unchanged.length} unchanged`;
+  const counts = `${grouped(added.length)} added, ${grouped(changed.length)} changed, ${grouped(unchanged.length)} unchanged`;
   const names = [...added.map((name) => `add     ${name}`), ...changed.map((name) => `change  ${name}`)];
   return dryRun ? [...names, `${counts}; nothing was written`] : [counts];
 }
