@@ -8,7 +8,7 @@ import { unknownTenant } from "../registry/tenants.js";
 export interface Selection {
   /** Names or globs; none means all. */
   tenants?: readonly string[];
-  /** Globs of names to leave out. */
+  /** Names or globs to leave out. */
   except?: readonly string[];
   /** Labels that a tenant must have, as key=value. */
   labels?: readonly string[];
@@ -20,7 +20,7 @@ export interface Selection {
 
 /**
  * Selects tenants, in the registry's order.
- * @throws TenantctlError TENANT_UNKNOWN for a name that no tenant has or a glob that no name matches; USAGE for a malformed glob, label or shard.
+ * @throws TenantctlError TENANT_UNKNOWN for a name that no tenant has, to take or to leave out, or a glob that no name matches; USAGE for a malformed glob, label or shard.
  */
 export async function selectTenants(all: readonly Tenant[], selection: Selection): Promise<Tenant[]> {
   const inState = stateTest(selection);
@@ -57,7 +57,7 @@ async function matcher(
   for (const pattern of patterns) {
     if (names.has(pattern)) exact.add(pattern);
     else if (/[*?[\]{}!()]/.test(pattern)) globs.push(await globOf(pattern, mustMatch));
-    else if (mustMatch) throw unknownTenant(pattern, names);
+    else throw unknownTenant(pattern, names);
   }
   return (name) => exact.has(name) || globs.some((matches) => matches(name));
 }

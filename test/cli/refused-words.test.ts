@@ -35,6 +35,7 @@ describe("bad words are refused, with what was meant, and nothing is touched", (
       await refused(["create-tenant"], /missing required argument 'name'/, /create-tenant --help/);
       await refused(["create-tenant", "a", "b"], /too many arguments/, /--help/);
       await refused(["migrate", "--to"], /argument missing/, /--help/);
+      await refused(["migrate", "--estimate"], /--estimate goes with --dry-run/, /nothing was touched/);
     }));
 
   test("unknown tenants, before those that are known are touched", () =>
@@ -44,6 +45,7 @@ describe("bad words are refused, with what was meant, and nothing is touched", (
       }
       await refused(["rollback", "--steps", "1", "thor", "nobody"], /no tenant is called "nobody"/, /tenantctl list/);
       await refused(["remove-tenant", "thro"], /no tenant is called "thro"/, /did you mean thor\?/);
+      await refused(["migrate", "--except", "thro"], /no tenant is called "thro"/, /did you mean thor\?/);
       await refused(["migrate", "x*"], /no tenant's name matches "x\*"/, /tenantctl list/);
     }));
 

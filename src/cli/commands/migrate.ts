@@ -1,5 +1,6 @@
 // The cli room: tenantctl migrate.
 
+import { TenantctlError } from "../../errors.js";
 import { exitCodes } from "../exit.js";
 import type { Program } from "../options.js";
 import { count, fleetCommand, limitsOf, rolloutOf, selectionOf, withRollout } from "../options.js";
@@ -30,6 +31,10 @@ Examples:
     )
     .action((tenants, options, command) =>
       runCommand(command, async ({ core, fleet, stop, style, print }) => {
+        if (options.estimate && !options.dryRun)
+          throw new TenantctlError("USAGE", "--estimate goes with --dry-run", {
+            hint: "nothing was touched; tenantctl migrate --dry-run --estimate",
+          });
         const selection = selectionOf(tenants, options);
         const wanted = {
           to: options.to,
