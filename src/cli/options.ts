@@ -51,7 +51,8 @@ export function tenantState(text: string): "active" | "suspended" | "archived" {
   return state;
 }
 
-function gatherState(text: string, before: readonly TenantState[] | undefined): TenantState[] {
+/** Gathers states; `all` is one of them. */
+export function gatherState(text: string, before: readonly TenantState[] | undefined): TenantState[] {
   const state = (["active", "suspended", "archived", "all"] as const).find((one) => one === text);
   if (state === undefined) throw new InvalidArgumentError("a state is active, suspended, archived or all.");
   return [...(before ?? []), state];
@@ -95,6 +96,11 @@ export function reporter(text: string): "github" {
   return text;
 }
 
+export const stateHelp = [
+  "--state <state>",
+  "only active, suspended or archived tenants, or all (default: archived only if named)",
+] as const;
+
 /** A command over the fleet: which tenants. */
 export function fleetCommand(program: Program, name: string, summary: string) {
   return program
@@ -104,11 +110,7 @@ export function fleetCommand(program: Program, name: string, summary: string) {
     .argument("[tenants...]", "names or globs; none means all")
     .option("--except <glob>", "leave out these tenants; may be repeated", gather)
     .option("--label <key=value>", "only tenants with this label; may be repeated", gather)
-    .option(
-      "--state <state>",
-      "only active, suspended or archived tenants, or all (default: archived only if named)",
-      gatherState,
-    )
+    .option(...stateHelp, gatherState)
     .option("--shard <i/n>", "only the i-th of n parts of the fleet, by a hash of the name");
 }
 

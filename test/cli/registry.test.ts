@@ -48,6 +48,9 @@ thor    thor       active     thor.local  plan=free
 `,
   );
   expect((await run("list", "--state", "active", "--json")).json()).toEqual({ tenants: [thor] });
+  expect((await run("sql", "--all", "--state", "suspended", "select 1 as one", "--json")).json()).toMatchObject({
+    rows: [{ tenant: "loki", one: 1 }],
+  });
 
   expect((await run("export", "--out", "all.json")).stdout).toBe("all.json: 3 tenants\n");
   const listing = {

@@ -9,7 +9,7 @@ import { runCommand } from "../session.js";
 export function addExec(program: Program): void {
   fleetCommand(program, "exec", "run any program in a tenant's context")
     .usage("<tenant>|--all [options] -- <program> [arguments...]")
-    .option("--all", "all tenants, or of them those that --except, --label and --shard leave")
+    .option("--all", "all tenants, or of them those that --except, --label, --state and --shard leave")
     .option("--concurrency <n>", "how many tenants at once (default: 1)", count)
     .option("--timeout <duration>", "end a tenant's program with SIGTERM after this time", duration)
     .option("--kill-after <duration>", "kill what does not heed a signal after this time (default: 10s)", duration)

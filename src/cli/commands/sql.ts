@@ -11,9 +11,11 @@ import {
   count,
   duration,
   gather,
+  gatherState,
   limitHelp,
   type Program,
   selectionOf,
+  stateHelp,
   unexpectedWords,
   whose,
 } from "../options.js";
@@ -32,9 +34,10 @@ export function addSql(program: Program): void {
     .argument("[text]", "the SQL, one statement or several")
     .argument("[words...]")
     .option("-f, --file <file>", "read the SQL from this file; - is stdin")
-    .option("--all", "all tenants, or of them those that --except, --label and --shard leave")
+    .option("--all", "all tenants, or of them those that --except, --label, --state and --shard leave")
     .option("--except <glob>", "leave out these tenants; may be repeated", gather)
     .option("--label <key=value>", "only tenants with this label; may be repeated", gather)
+    .option(...stateHelp, gatherState)
     .option("--shard <i/n>", "only the i-th of n parts of the fleet, by a hash of the name")
     .option("--write", "let it write: one transaction a tenant, all of the statements or none")
     .option(...asOwnerHelp)
