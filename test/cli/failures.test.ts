@@ -29,6 +29,9 @@ describe("one tenant's failure", () => {
     expect(result.stderr).toMatch(
       /^error: t03: could not create unique index.*\(migrations\/tenant\/20260105000000_email\.sql:4:3, SQLSTATE 23505\)$/m,
     );
+    expect((await project.tenantctl(["status"])).stdout).toMatch(
+      /^failed last: could not create unique index.*\(migrations\/tenant\/20260105000000_email\.sql:4:3, SQLSTATE 23505\) {2}t03$/m,
+    );
     expect((await catalogOf(database)).filter((object) => object.startsWith("t03"))).toEqual(before);
     expect(await ledgerOf(database, "t03")).toEqual(names);
     expect(await ledgerOf(database, "t04")).toHaveLength(5);

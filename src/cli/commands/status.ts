@@ -7,7 +7,7 @@ import { fleetCommand, selectionOf } from "../options.js";
 import { table } from "../results.js";
 import { runCommand } from "../session.js";
 import type { Style } from "../style.js";
-import { countOf, grouped, visible } from "../words.js";
+import { countOf, grouped, oneLine, placeOf, visible } from "../words.js";
 
 export function addStatus(program: Program): void {
   fleetCommand(program, "status", "where the fleet stands, grouped by version")
@@ -62,11 +62,10 @@ function statusLines(found: FleetStatus, list: boolean, style: Style): string[] 
   if (list)
     lines.push(...table(["TENANT", "SCHEMA", "STATE", "VERSION", "PENDING"], found.tenants.map(rowOf), style), "");
   for (const group of groups(found)) {
-    const names = group.names.slice(0, namesShown).join(", ");
-    const more = group.names.length > namesShown ? ", …" : "";
-    const shown = group.state === "current" ? "" : style.dim(`  ${names}${more}`);
+    const shown = group.state === "current" ? "" : style.dim(`  ${firstOf(group.names)}`);
     lines.push(`${grouped(group.names.length).padStart(7)}  ${colour(group.state, style)(group.words)}${shown}`);
   }
+  lines.push(...failures(found, style));
   const total = `${countOf(summary.tenants, "tenant")}, ${grouped(summary.current)} current`;
   lines.push(summary.current === summary.tenants ? style.good(total) : style.bold(total));
   if (wrongStamps.length > 0)
@@ -74,6 +73,22 @@ function statusLines(found: FleetStatus, list: boolean, style: Style): string[] 
       `${style.warn("warning:")} stamp and ledger disagree: ${wrongStamps.join(", ")}; tenantctl migrate mends it`,
     );
   return lines;
+}
+
+/** Why they failed last, once for all whom it happened to. */
+function failures({ tenants }: FleetStatus, style: Style): string[] {
+  const found = new Map<string, string[]>();
+  for (const { name, lastError } of tenants) {
+    if (lastError === undefined) continue;
+    const where = placeOf(lastError);
+    const words = `${oneLine(lastError.message)}${where === "" ? "" : ` (${where})`}`;
+    found.set(words, [...(found.get(words) ?? []), name]);
+  }
+  return [...found].map(([words, names]) => `${style.bad("failed last:")} ${words}${style.dim(`  ${firstOf(names)}`)}`);
+}
+
+function firstOf(names: readonly string[]): string {
+  return `${names.slice(0, namesShown).join(", ")}${names.length > namesShown ? ", …" : ""}`;
 }
 
 function rowOf(tenant: TenantStatus): string[] {
