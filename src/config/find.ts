@@ -1,6 +1,6 @@
 // Config room: which file is the config.
 
-import { type Stats, statSync } from "node:fs";
+import { accessSync, constants, lstatSync, type Stats, statSync } from "node:fs";
 import path from "node:path";
 import type { Options, PublicExplorer } from "cosmiconfig";
 import { TenantctlError } from "../errors.js";
@@ -32,6 +32,7 @@ export async function findConfig(cwd: string, config: string | undefined): Promi
   for (let folder = cwd; ; folder = path.dirname(folder)) {
     const source = await explorer.search(folder);
     if (source !== undefined) return source;
+    for (const place of PLACES) refuseUnreadable(cwd, path.join(folder, place));
     if (folder === path.dirname(folder)) {
       throw new TenantctlError("CONFIG_NOT_FOUND", `no tenants.config.* (${cwd} and the folders above it)`, {
         hint: INIT_HINT,
@@ -104,14 +105,31 @@ function existing(cwd: string, config: string): string {
   const file = path.resolve(cwd, config);
   const stats = statsOf(file);
   if (stats === undefined) {
-    throw new TenantctlError("CONFIG_NOT_FOUND", `no config file ${file}`, { hint: INIT_HINT });
+    throw new TenantctlError("CONFIG_NOT_FOUND", `no config file ${file}`, {
+      hint: "is the path right? tenantctl init writes a new one",
+    });
   }
   if (!stats.isFile() || !/\.(jsonc?|ya?ml|[mc]?[jt]s)$/.test(file)) {
     throw new TenantctlError("CONFIG_INVALID", `${file} is no config file`, {
       hint: "one that ends in .json, .jsonc, .yaml, .yml, .ts, .js or .mjs",
     });
   }
+  refuseUnreadable(cwd, file);
   return file;
+}
+
+/** What is there and can't be read, the search passes by: another config further up would be taken for it. */
+function refuseUnreadable(cwd: string, file: string): void {
+  try {
+    const stats = lstatSync(file, { throwIfNoEntry: false });
+    if (stats !== undefined && !stats.isDirectory() && !isPackageJson(file)) accessSync(file, constants.R_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new TenantctlError("CONFIG_INVALID", `${path.relative(cwd, file)} can't be read: ${code}`, {
+      hint: "may this user read it, and where it leads to?",
+      cause: error,
+    });
+  }
 }
 
 function statsOf(file: string): Stats | undefined {

@@ -123,8 +123,10 @@ async function write(file: string, text: string): Promise<void> {
 /** Writes a file that is not there yet. @throws TenantctlError FILE_EXISTS. */
 export async function writeNewFile(file: string, text: string): Promise<void> {
   await write(file, text).catch((error: NodeJS.ErrnoException) => {
-    throw new TenantctlError("FILE_EXISTS", `can't write ${file}: ${error.message}`, {
-      hint: "a file that is there is not overwritten",
+    const exists = error.code === "EEXIST";
+    const reason = exists ? "it exists already" : (error.code ?? error.message);
+    throw new TenantctlError("FILE_EXISTS", `can't write ${file}: ${reason}`, {
+      hint: exists ? "a file that is there is not overwritten" : "may this user write there?",
       cause: error,
     });
   });

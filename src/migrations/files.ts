@@ -119,8 +119,8 @@ async function readMigration(file: string, base: string): Promise<Migration> {
   }
   const name = base.slice(0, -extname(base).length);
   if (extname(base) !== ".sql") return { kind: "module", name, file, checksum: null };
-  const bytes = await readFile(file).catch((error: Error) => {
-    throw new MalformedFile(`can't read it: ${error.message}`, file, undefined, { cause: error });
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new MalformedFile(`can't read it: ${error.code ?? error.message}`, file, undefined, { cause: error });
   });
   const text = decode(bytes, file);
   const { up, down } = readSections(text, file);

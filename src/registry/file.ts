@@ -117,10 +117,18 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
+const denied = "may this user write to it, and to its folder?";
+const hints: Record<string, string> = {
+  EBUSY: "a file that is mounted by itself can't be replaced: mount its folder",
+  EACCES: denied,
+  EPERM: denied,
+  EROFS: denied,
+};
+
 function writeError(file: string, reason: unknown): TenantctlError {
   if (reason instanceof TenantctlError) return reason;
   const { code, message } =
     reason instanceof Error ? (reason as NodeJS.ErrnoException) : { code: undefined, message: String(reason) };
-  const hint = code === "EBUSY" ? "a file that is mounted by itself can't be replaced: mount its folder" : undefined;
+  const hint = code === undefined ? undefined : hints[code];
   return new TenantctlError("REGISTRY_WRITE", `${file} can't be changed: ${code ?? message}`, { hint, cause: reason });
 }

@@ -63,6 +63,13 @@ describe("init", () => {
     expect(await readdir(project.folder)).not.toContain("tenants.config.json");
   });
 
+  test("says how a config that it keeps names the table", async () => {
+    const project = await emptyFolder();
+    await project.write("tenants.config.json", "{}\n");
+    const { stdout } = await project.tenantctl(["init", "--registry", "table"]);
+    expect(stdout).toMatch(/^next: in tenants\.config\.json: "tenants": \{ "table": "public\.tenants" \}/m);
+  });
+
   test("says why where it can't write", async () => {
     const project = await emptyFolder();
     await writeFile(project.path("migrations"), "a file where the folder should be");

@@ -1,4 +1,4 @@
-import { chmod, rm, utimes } from "node:fs/promises";
+import { chmod, mkdir, rm, symlink, utimes } from "node:fs/promises";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { tenantctl } from "../support/cli.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
@@ -41,6 +41,13 @@ describe("a config is refused", () => {
       error: /is no config file/,
       hint: /\.json/,
     });
+  });
+
+  test("that is there and can't be read, also where another one lies further up", async () => {
+    await mkdir(project.path("below"));
+    await symlink("nowhere.json", project.path("below/tenants.config.json"));
+    const error = /^error: tenants\.config\.json can't be read: ENOENT$/m;
+    expectRefusal(await project.tenantctl(["migrate"], { cwd: project.path("below") }), { error, hint: /this user/ });
   });
 
   test("with broken JSON, at file:line:column", async () => {

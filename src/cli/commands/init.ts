@@ -30,10 +30,15 @@ export function addInit(program: Program): void {
           embedded: options.embedded ?? false,
           registry: options.registry,
         });
+        const config = kept.find((name) => name.startsWith("tenants.config."));
+        const next =
+          config !== undefined && created.some((file) => file.startsWith("migrations/shared/"))
+            ? `in ${config}: "tenants": { "table": "public.tenants" }, and in its migrations "shared": "migrations/shared"`
+            : `${options.embedded ? "" : "set DATABASE_URL (.env counts), then "}tenantctl create-tenant <name>`;
         print({ created, kept }, () => [
           ...created.map((file) => `${style.good("created")} ${file}`),
           ...kept.map((file) => `${style.dim("kept")}    ${file}`),
-          `next: ${options.embedded ? "" : "set DATABASE_URL (.env counts), then "}tenantctl create-tenant <name>`,
+          `next: ${next}`,
         ]);
         return exitCodes.done;
       }),
