@@ -22,7 +22,8 @@ if (!("navigator" in globalThis))
 export async function main(argv: readonly string[]): Promise<number> {
   const end = argv.indexOf("--");
   const json = argv.slice(0, end === -1 ? undefined : end).includes("--json"); // what comes after is another program's
-  process.stdout.on("error", leaveQuietly);
+  process.stdout.on("error", leave);
+  process.stderr.on("error", () => {}); // a log that is full, or closed, is no reason to break off a run
   const program = createProgram(version());
   if (argv[2] === "complete" && ["--", ...shells].includes(argv[3] ?? "")) {
     const { addCompletion } = await import("./completion.js");
@@ -44,9 +45,11 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 // Who reads us may have had enough: `tenantctl list | head`.
-function leaveQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
+function leave(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit();
+  process.stderr.write(`error: can't write to stdout: ${error.code ?? error.message}\n`);
+  process.stderr.write("hint: what was done before stays; tenantctl status and runs tell of it\n");
+  process.exit(exitCodes.failed);
 }
 
 function version(): string {

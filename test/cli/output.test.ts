@@ -1,5 +1,8 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
+import { startProgram } from "../support/cli.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { createProject, type TestProject } from "../support/project.ts";
 import { fleetOf, names, polls } from "./polls.ts";
@@ -138,6 +141,24 @@ describe("--quiet", () => {
     const result = await project.tenantctl(["status", "--quiet", "--json"]);
     expect(shapes.status.safeParse(result.json()).error).toBeUndefined();
     expect(result.stderr).toBe("");
+  });
+});
+
+describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
+  const binary = fileURLToPath(new URL("../../bin/tenantctl.js", import.meta.url));
+  const shell = (line: string) =>
+    startProgram("sh", ["-c", `"$1" "$2" ${line}`, "sh", process.execPath, binary], { cwd: project.folder }).ended;
+
+  test("under stdout is told in a line and a hint", async () => {
+    const result = await shell("list > /dev/full");
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/^error: can't write to stdout: ENOSPC\nhint: .*\n$/);
+  });
+
+  test("under stderr does not break off a run", async () => {
+    const result = await shell("rollback --steps 1 2> /dev/full");
+    expect(result).toMatchObject({ code: 0, stdout: expect.stringMatching(/^4 tenants: 4 reverted/) });
+    expect(await project.tenantctl(["migrate"])).toMatchObject({ code: 0 });
   });
 });
 
