@@ -19,7 +19,10 @@ export function withDotEnv(folder: string, env: Environment): Environment {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "EISDIR") return env;
-    throw new TenantctlError("CONFIG_INVALID", `${file} can't be read: ${code}`, { cause: error });
+    throw new TenantctlError("CONFIG_INVALID", `${file} can't be read: ${code}`, {
+      hint: "may this user read it? It is read where it is there",
+      cause: error,
+    });
   }
   const set = Object.entries(env).filter(([, value]) => value !== undefined);
   return { ...beneath, ...Object.fromEntries(set) };

@@ -107,7 +107,9 @@ function readService(service: string, env: Environment, cwd: string): Map<string
     const found = readServiceFile(file, service, file === files[0] && isSet(env.PGSERVICEFILE), cwd);
     if (found !== undefined) return found;
   }
-  throw new TenantctlError("CONFIG_INVALID", `no service ${JSON.stringify(service)} (${files.join(", ")})`);
+  throw new TenantctlError("CONFIG_INVALID", `no service ${JSON.stringify(service)} (${files.join(", ")})`, {
+    hint: "PGSERVICE or service= names it; PGSERVICEFILE says where it is",
+  });
 }
 
 function readServiceFile(
@@ -122,7 +124,10 @@ function readServiceFile(
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (!required && (code === "ENOENT" || code === "ENOTDIR")) return undefined;
-    throw new TenantctlError("CONFIG_INVALID", `service file ${file} can't be read: ${code}`, { cause: error });
+    throw new TenantctlError("CONFIG_INVALID", `service file ${file} can't be read: ${code}`, {
+      hint: "PGSERVICEFILE says which one is read",
+      cause: error,
+    });
   }
   let found: Map<string, Parameter> | undefined;
   for (const [index, line] of text.split("\n").entries()) {

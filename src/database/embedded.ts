@@ -23,6 +23,7 @@ export async function openEmbedded(settings: EmbeddedSettings): Promise<Embedded
   const { PGlite } = await loadPGlite();
   await mkdir(settings.directory, { recursive: true }).catch((error: Error) => {
     throw new TenantctlError("DATABASE_UNREACHABLE", `can't make the folder ${settings.directory}: ${error.message}`, {
+      hint: "may this user write there? Or give a server: --database <url>",
       cause: error,
     });
   });
