@@ -9,7 +9,8 @@ import { TenantctlError } from "../errors.js";
 import type { Failure } from "../events.js";
 import { MigrationFailure, serverMessage } from "../migrations/failure.js";
 import { withLookupHint } from "../migrations/lookup.js";
-import { lineAndColumn, type QueryStatement, readQuery } from "../migrations/query.js";
+import { lineAndColumnIn } from "../migrations/places.js";
+import { type QueryStatement, readQuery } from "../migrations/query.js";
 import type { Tenant } from "../registry/registry.js";
 import { type Fleet, schemasOf } from "./fleet.js";
 import { roleOf } from "./isolation.js";
@@ -245,7 +246,7 @@ async function failureIn(client: Client, error: StatementError<QueryStatement>, 
     ...(hint === undefined ? {} : { hint }),
     ...(state === undefined ? {} : { sqlState: state }),
     ...(text.file === undefined ? {} : { file: text.file }),
-    ...(origin === undefined ? {} : lineAndColumn(text.text, origin.start + (offset ?? 0))),
+    ...(origin === undefined ? {} : lineAndColumnIn(text.text)(origin.start + (offset ?? 0))),
   };
 }
 

@@ -4,6 +4,7 @@ import { errorField, sqlState, wantsOneStatement } from "../database/errors.js";
 import type { StatementError } from "../database/message.js";
 import { type ErrorCode, type ErrorOptionsWithHint, TenantctlError } from "../errors.js";
 import type { Migration } from "./files.js";
+import { lineAndColumnIn } from "./places.js";
 import type { Section } from "./sections.js";
 import type { SectionStatement } from "./statements.js";
 
@@ -60,14 +61,8 @@ export function failureOf(error: StatementError<Origin>): MigrationFailure {
 }
 
 function placeOf({ migration, section, statement }: Origin, offset: number): Place {
-  const before = section.text.slice(0, statement.start + offset);
-  const lineStart = before.lastIndexOf("\n") + 1;
-  return {
-    migration: migration.name,
-    file: migration.file,
-    line: section.line + before.split("\n").length - 1,
-    column: [...before.slice(lineStart)].length + 1,
-  };
+  const { line, column } = lineAndColumnIn(section.text)(statement.start + offset);
+  return { migration: migration.name, file: migration.file, line: section.line - 1 + line, column };
 }
 
 /** What the server said, with the first line of its detail. */

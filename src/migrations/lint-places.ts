@@ -2,9 +2,16 @@
 
 import type { SchemaMention } from "./lint-names.js";
 
-/** Where mentions are in a text; those without a location are looked for, each further on than the one before it. */
-export function placesIn(text: string, start: number, end: number): (mention: SchemaMention, from?: number) => number {
-  const units = unitsIn(text);
+/**
+ * Where mentions are between two places of a text; those without a location are looked for, each further on than the one before it.
+ * @param units of the text, for the parser's offsets.
+ */
+export function placesIn(
+  text: string,
+  units: (bytes: number) => number,
+  start = 0,
+  end = text.length,
+): (mention: SchemaMention, from?: number) => number {
   const taken = new Set<number>();
   return ({ schema, name, location, quoted }, from = start) => {
     if (location !== undefined) {
@@ -23,20 +30,4 @@ export function placesIn(text: string, start: number, end: number): (mention: Sc
     taken.add(at);
     return at;
   };
-}
-
-/** UTF-16 units for the parser's offsets, which count bytes of UTF-8. */
-export function unitsIn(text: string): (bytes: number) => number {
-  let encoded: Buffer | undefined;
-  return (bytes) => {
-    encoded ??= Buffer.from(text);
-    return encoded.length === text.length ? bytes : encoded.subarray(0, bytes).toString().length;
-  };
-}
-
-/** Where a line, from 1, begins. */
-export function lineStart(text: string, line: number): number {
-  let at = 0;
-  for (let left = line - 1; left > 0 && text.includes("\n", at); left--) at = text.indexOf("\n", at) + 1;
-  return at;
 }

@@ -3,7 +3,7 @@
 import { scansIndexes } from "./index-scans.js";
 import { type Body, bodyOf } from "./lint-bodies.js";
 import { type Language, type SchemaMention, schemasIn, textOf } from "./lint-names.js";
-import { lineStart, placesIn, unitsIn } from "./lint-places.js";
+import { placesIn } from "./lint-places.js";
 import {
   changed,
   extension,
@@ -16,6 +16,7 @@ import {
   type Verdict,
   wholeDatabase,
 } from "./lint-rules.js";
+import { lineStart, unitsIn } from "./places.js";
 import type { Section } from "./sections.js";
 import { clientLines, type ParsedStatement, parseStatements, refuse } from "./statements.js";
 import { type Node, visit } from "./walk.js";
@@ -42,6 +43,7 @@ type Note = (severity: Spot["severity"], rule: LintRule, verdict: Verdict | unde
 export async function lintSection(section: Section, direction: "up" | "down", scope: LintScope): Promise<Spot[]> {
   const { text } = section;
   const spots: Spot[] = [];
+  const seen = new Set<string>();
   let statements: ParsedStatement[];
   try {
     statements = await parseStatements(text);
@@ -55,12 +57,14 @@ export async function lintSection(section: Section, direction: "up" | "down", sc
     const note: Note = (severity, rule, verdict, at) => {
       if (verdict === undefined) return;
       const place = at ?? (verdict.location === undefined ? start : units(verdict.location));
-      if (spots.some((spot) => spot.rule === rule && spot.at === place)) return;
+      const key = `${rule} ${place}`;
+      if (seen.has(key)) return;
+      seen.add(key);
       spots.push({ ...verdict, severity, rule, at: place, start, end });
     };
     lintAlone(kind, node, section, direction, scope, note);
     together(statement, note);
-    lintNames(statement, text, scope, note);
+    lintNames(statement, (from, to) => placesIn(text, units, from, to), scope, note);
     await lintBody(statement, text, scope, note);
   }
   return spots;
@@ -144,15 +148,20 @@ function couldBeInside(statements: readonly ParsedStatement[]): ParsedStatement 
   return work.find(({ kind, node }) => !["DoStmt", "CallStmt"].includes(kind) && outsideOnly(kind, node) === undefined);
 }
 
-function lintNames({ kind, node, start, end }: ParsedStatement, text: string, scope: LintScope, note: Note): void {
-  const place = placesIn(text, start, end);
+function lintNames(
+  { kind, node, start, end }: ParsedStatement,
+  placesBetween: (start: number, end: number) => ReturnType<typeof placesIn>,
+  scope: LintScope,
+  note: Note,
+): void {
+  const place = placesBetween(start, end);
   for (const mention of schemasIn({ [kind]: node }, "sql")) {
     const verdict = judge(mention, scope);
     if (verdict !== undefined) note("error", "hard-coded-schema", verdict, place(mention));
   }
   if (scope.shared) return;
   const { rows, mentions } = changed(kind, node);
-  const again = placesIn(text, start, end);
+  const again = placesBetween(start, end);
   for (const mention of mentions.filter(({ schema }) => scope.sharedSchemas.includes(schema))) {
     const name = `${mention.schema}.${mention.name}`;
     note(
@@ -181,7 +190,7 @@ async function lintBody(statement: ParsedStatement, text: string, scope: LintSco
   }
   if (body === undefined) return;
   const { language, text: source, start } = body;
-  const search = placesIn(source, 0, source.length);
+  const search = placesIn(source, unitsIn(source));
   const name = (mention: SchemaMention, offset: () => number) => {
     const verdict = judge(mention, scope);
     if (verdict === undefined) return;

@@ -5,6 +5,7 @@ import type { MigrationFolder, SqlMigration } from "./files.js";
 import { type Allowance, readAllowances } from "./lint-allow.js";
 import { type LintRule, lintRules } from "./lint-rules.js";
 import { type LintScope, lintSection, type Spot } from "./lint-section.js";
+import { lineAndColumnIn } from "./places.js";
 import type { Section } from "./sections.js";
 
 /** What lint found at one place. `line` and `column` count from 1; a column counts characters. */
@@ -61,7 +62,7 @@ export async function lintMigrations(
       if (migration?.kind === "module") result.modules++;
       else result.files++;
       if (migration?.kind === "sql")
-        result.findings.push(...(await lintFile(migration, { ...scope, shared }, suggest)));
+        for (const finding of await lintFile(migration, { ...scope, shared }, suggest)) result.findings.push(finding);
     }
   }
   result.ok = result.findings.every(({ severity }) => severity !== "error");
@@ -78,8 +79,8 @@ async function lintFile(migration: SqlMigration, scope: LintScope, suggest: Sugg
   const found: Placed[] = [];
   for (const [direction, section] of [["up", up] as const, ["down", down] as const]) {
     if (section === undefined) continue;
-    const spots = await lintSection(section, direction, scope);
-    found.push(...spots.map((spot) => placed(spot, file, section)));
+    const place = placer(file, section);
+    for (const spot of await lintSection(section, direction, scope)) found.push(place(spot));
   }
   if (!scope.shared) found.push(...withoutDown(migration));
   const { allowed, unknown } = readAllowances(await readFile(file, "utf8"));
@@ -116,15 +117,14 @@ function isWithin(line: number | undefined, { from, to }: { from: number; to: nu
   return line === undefined || (line >= from && line <= to);
 }
 
-function placed(spot: Spot, file: string, section: Section): Placed {
-  const { severity, rule, message, hint } = spot;
-  const lineOf = (at: number) => section.line + section.text.slice(0, at).split("\n").length - 1;
-  const lineStart = section.text.lastIndexOf("\n", spot.at - 1) + 1;
-  return {
-    ...{ severity, rule, file, message, hint },
-    line: lineOf(spot.at),
-    column: [...section.text.slice(spot.at === 0 ? 0 : lineStart, spot.at)].length + 1,
-    lines: { from: lineOf(spot.start), to: lineOf(spot.end) },
+function placer(file: string, section: Section): (spot: Spot) => Placed {
+  const placeOf = lineAndColumnIn(section.text);
+  const before = section.line - 1;
+  return ({ severity, rule, message, hint, at, start, end }) => {
+    const from = before + placeOf(start).line;
+    const { line, column } = placeOf(at);
+    const lines = { from, to: before + placeOf(end).line };
+    return { severity, rule, file, line: before + line, column, message, hint, lines };
   };
 }
 

@@ -1,7 +1,7 @@
 // The migrations room: SQL that somebody typed, read by PostgreSQL's own parser, and what of it may not be run in a tenant's transaction.
 
 import { ProblemsError } from "../errors.js";
-import { lineAt } from "./sections.js";
+import { lineAndColumnIn, lineStart } from "./places.js";
 import { clientLines, type ParsedStatement, parseStatements } from "./statements.js";
 import type { Node } from "./walk.js";
 
@@ -27,7 +27,11 @@ export interface QueryOptions {
  * @throws ProblemsError SQL_REFUSED with each refusal at its line and column.
  */
 export async function readQuery(text: string, options: QueryOptions): Promise<QueryStatement[]> {
-  const at = (offset: number) => `${options.file === undefined ? "" : `${options.file}:`}${placeIn(text, offset)}`;
+  const placeOf = lineAndColumnIn(text);
+  const at = (offset: number) => {
+    const { line, column } = placeOf(offset);
+    return `${options.file === undefined ? "" : `${options.file}:`}${line}:${column}`;
+  };
   const refuse = (problems: string[], hint?: string): never => {
     throw new ProblemsError("SQL_REFUSED", "this SQL is refused", problems, { hint: hint ?? "nothing was touched" });
   };
@@ -193,24 +197,6 @@ function wordOf(kind: string): string {
 
 function wordOfTransaction(node: Node): string {
   return String(node.kind).replace("TRANS_STMT_", "").replaceAll("_", " ");
-}
-
-/** `line:column`, from 1; a column counts characters. */
-function placeIn(text: string, offset: number): string {
-  const { line, column } = lineAndColumn(text, offset);
-  return `${line}:${column}`;
-}
-
-/** Line and column of an offset, from 1; a column counts characters. */
-export function lineAndColumn(text: string, offset: number): { line: number; column: number } {
-  const before = text.slice(0, offset);
-  return { line: lineAt(text, offset), column: [...before.slice(before.lastIndexOf("\n") + 1)].length + 1 };
-}
-
-function lineStart(text: string, line: number): number {
-  let at = 0;
-  for (let left = line - 1; left > 0; left--) at = text.indexOf("\n", at) + 1;
-  return at;
 }
 
 function unitsOf(text: string, characters: number): number {

@@ -1,6 +1,7 @@
 // The migrations room: dbmate's format, an up section and a down section in one file.
 
 import { TenantctlError } from "../errors.js";
+import { lineAndColumnIn } from "./places.js";
 
 /** A file that is no migration, and where in it that shows. */
 export class MalformedFile extends TenantctlError {
@@ -31,12 +32,13 @@ const marker = /^[ \t]*--[ \t]*migrate:(up|down)\b[ \t]*(.*?)[ \t]*\r?$/gm;
  * @throws MalformedFile MIGRATIONS_INVALID with file and line.
  */
 export function readSections(text: string, file: string): { up: Section; down: Section | undefined } {
+  const placeOf = lineAndColumnIn(text);
   const marks = [...text.matchAll(marker)].map((match) => ({
     direction: match[1] as "up" | "down",
     options: match[2] ?? "",
     start: match.index,
     end: match.index + match[0].length + 1,
-    line: lineAt(text, match.index),
+    line: placeOf(match.index).line,
   }));
   const [first] = marks;
   if (first === undefined) return { up: { text, transaction: true, line: 1 }, down: undefined };
@@ -72,11 +74,4 @@ function readOptions(options: string, file: string, line: number): boolean {
     }
   }
   return transaction;
-}
-
-/** The line of an offset, from 1. */
-export function lineAt(text: string, offset: number): number {
-  let line = 1;
-  for (let at = text.indexOf("\n"); at !== -1 && at < offset; at = text.indexOf("\n", at + 1)) line++;
-  return line;
 }

@@ -2,8 +2,8 @@
 
 import { identifier } from "../database/quote.js";
 import { scansIndexes } from "./index-scans.js";
+import { lineAndColumnIn, unitsIn } from "./places.js";
 import type { Section } from "./sections.js";
-import { lineAt } from "./sections.js";
 import { type Node, visit } from "./walk.js";
 
 /** One statement of a section. Offsets count UTF-16 units in the section's text. */
@@ -56,7 +56,7 @@ export interface ParsedStatement {
 export async function parseStatements(text: string): Promise<ParsedStatement[]> {
   const { parseSync } = await loadParser();
   const raw = text === "" ? [] : (parseSync(text).stmts ?? []);
-  const toUnits = byteOffsets(text);
+  const toUnits = unitsIn(text);
   return raw.map(({ stmt_location = 0, stmt_len, stmt }) => {
     const start = skipSpace(text, toUnits(stmt_location));
     const end = stmt_len === undefined || stmt_len === 0 ? text.length : toUnits(stmt_location + stmt_len);
@@ -82,8 +82,9 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
     parsed.addsEnumValue = /add\s+value/i.test(section.text);
     return parsed;
   }
+  const placeOf = lineAndColumnIn(section.text);
   parsed.statements = statements.map(({ start, end, kind, node }) => {
-    const line = () => section.line + lineAt(section.text, start) - 1;
+    const line = () => section.line - 1 + placeOf(start).line;
     parsed.tidyTexts.push(...tidy(kind, node));
     if (scansIndexes(kind, node)) parsed.indexScans.push(line());
     const refusal = refuse(kind, node, section.transaction);
@@ -185,19 +186,6 @@ export function clientLines(section: Pick<Section, "text" | "line">): { message:
     }
   }
   return refusals;
-}
-
-// The parser counts bytes of UTF-8. Offsets must be asked for in rising order: one pass over megabytes is enough.
-function byteOffsets(text: string): (bytes: number) => number {
-  const encoded = Buffer.from(text);
-  if (encoded.length === text.length) return (bytes) => bytes;
-  let atBytes = 0;
-  let atUnits = 0;
-  return (bytes) => {
-    atUnits += encoded.subarray(atBytes, bytes).toString().length;
-    atBytes = bytes;
-    return atUnits;
-  };
 }
 
 // A statement's location includes the space and comments before it.

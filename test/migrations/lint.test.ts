@@ -384,6 +384,16 @@ test("the place is right after thousands of rows, too", async () => {
   expect(placesOf(await lintUp(`${rows}\ndrop table thor.a;`))).toEqual(["error hard-coded-schema 2002:12"]);
 });
 
+test("a dump whose every row names its schema is told row by row, on one line or on many", async () => {
+  const rows = Array.from({ length: 10_000 }, (_, i) => `insert into public.a values ('é', ${i});`);
+  const lines = await lintUp(rows.join("\n"));
+  expect(lines).toHaveLength(rows.length);
+  expect(lines.at(-1)).toMatchObject({ rule: "hard-coded-schema", line: 1 + rows.length, column: 13 });
+  const one = await lintUp(rows.join(" "));
+  expect(one).toHaveLength(rows.length);
+  expect(one.at(-1)).toMatchObject({ line: 2, column: rows.slice(0, -1).join(" ").length + 1 + 13 });
+});
+
 test("a syntax tree of any depth is walked through", () => {
   let tree: unknown = { FuncCall: { last: true } };
   for (let depth = 0; depth < 100_000; depth++) tree = { A_Expr: { lexpr: tree } };
