@@ -56,17 +56,20 @@ export async function runCommand(
   const colour = options.color && !colourUnwanted();
   const style = await styleFor(process.stderr, colour);
   const drawing = await drawingFor(options, style);
-  const signals = listen(drawing, signalsFor);
+  let fleet: Fleet | undefined;
+  const signals = listen(drawing, signalsFor, () => fleet?.interrupt() ?? false);
   let opened: Promise<Fleet> | undefined;
   try {
     const core = await import("../fleet/index.js");
-    const open = () =>
-      core.openFleet({
+    const open = async () => {
+      fleet = await core.openFleet({
         config: options.config,
         database: options.database,
         concurrency: options.concurrency,
         report: drawing.report,
       });
+      return fleet;
+    };
     const outStyle = await styleFor(process.stdout, colour);
     const code = await body({
       core,
@@ -111,15 +114,25 @@ const signalWords = {
   terminal: "passed on to the program; again to kill it",
 } as const;
 
-function listen(drawing: Drawing, signalsFor: SignalsFor) {
+// How long the server may take to roll back before we leave it alone with that: it notices within 2 s that we are gone.
+const rollbackMs = 5_000;
+
+/** @param interrupt rolls back what is under way; false where nothing is, or can be. */
+function listen(drawing: Drawing, signalsFor: SignalsFor, interrupt: () => boolean) {
   const controller = new AbortController();
   const force = new AbortController();
   let code: number | undefined;
+  let interrupted = false;
   const onSignal = (signal: Signal) => {
     if (signal === "SIGINT" && signalsFor === "terminal") return;
     drawing.clear();
-    // The second one ends the process: the server rolls back what is under way.
-    if (code !== undefined) process.exit(code);
+    if (code !== undefined) {
+      if (interrupted || signalsFor !== "tenants" || !interrupt()) process.exit(code);
+      interrupted = true;
+      setTimeout(() => process.exit(code), rollbackMs).unref();
+      process.stderr.write(`${signal}: rolling back the tenants under way; again to end at once\n`);
+      return;
+    }
     code = signalCodes[signal];
     process.stderr.write(`${signal}: ${signalWords[signalsFor]}\n`);
     controller.abort(signal);

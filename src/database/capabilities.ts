@@ -68,10 +68,13 @@ export async function askCapabilities(client: pg.ClientBase, limit: number): Pro
   };
 }
 
+/** How often a backend that works looks for its client. It keeps the first interval that it was told, whatever it is told later. */
+export const clientCheckInterval = "2s";
+
 // Some platforms know the setting and refuse any value but 0.
 async function canCheckClient(client: pg.ClientBase): Promise<boolean> {
   try {
-    await client.query("begin; set local client_connection_check_interval = '10s'; rollback");
+    await client.query(`begin; set local client_connection_check_interval = '${clientCheckInterval}'; rollback`);
     return true;
   } catch {
     await client.query("rollback");

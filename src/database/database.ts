@@ -3,6 +3,7 @@
 import type pg from "pg";
 import type { DatabaseSettings } from "../config/connection.js";
 import { TenantctlError } from "../errors.js";
+import { cancelStatement } from "./cancel.js";
 import { askCapabilities, type Capabilities } from "./capabilities.js";
 import { makePool, openPool } from "./connect.js";
 import { openEmbedded } from "./embedded.js";
@@ -24,8 +25,16 @@ export interface Database {
   withSession<T>(fn: (client: Client) => Promise<T>): Promise<T>;
   /** Whether `withSession` can work: false behind a transaction pooler without a `directDatabase`. */
   hasSession(): Promise<boolean>;
+  /**
+   * Cancels the statements under way, and those that come after them on the same connections, until `fn` there ends.
+   * @returns false where nothing can be cancelled: in the embedded database.
+   */
+  interrupt(): boolean;
   close(): Promise<void>;
 }
+
+// A statement may have ended just before it was to be cancelled, and the next one of its transaction begun.
+const cancelAgainMs = 200;
 
 export interface DatabaseOptions {
   /** A way past the transaction pooler, for what needs a session. */
@@ -40,6 +49,7 @@ export interface DatabaseOptions {
  */
 export async function openDatabase(settings: DatabaseSettings, options: DatabaseOptions): Promise<Database> {
   const { pool, limit, closeServer } = await openConnections(settings, options.maxConnections);
+  const underWay = new Set<{ client: Client; interrupted: boolean }>();
   let direct: Promise<Database> | undefined;
   let session: Promise<boolean> | undefined;
   const openDirect = (to: DatabaseSettings) =>
@@ -49,6 +59,8 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
     const client = await pool.connect().catch((error: unknown) => {
       throw connectError(error, settings);
     });
+    const use = { client, interrupted: false };
+    underWay.add(use);
     let ok = false;
     try {
       const result = await fn(client);
@@ -58,8 +70,24 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
       // What nobody above took for a tenant's failure is the server's refusal of something of ours.
       throw sqlState(error) !== undefined || isConnectionLost(error) ? connectError(error, settings) : error;
     } finally {
-      client.release(!(ok && keep));
+      underWay.delete(use);
+      client.release(!(ok && keep) || use.interrupted);
     }
+  }
+
+  function interrupt(): boolean {
+    if (settings.kind === "embedded") return false;
+    const uses = [...underWay];
+    for (const use of uses) use.interrupted = true;
+    const again = () => {
+      const left = uses.filter((use) => underWay.has(use));
+      if (left.length === 0) clearInterval(timer);
+      for (const { client } of left) void cancelStatement(client);
+    };
+    const timer = setInterval(again, cancelAgainMs);
+    again();
+    void direct?.then((database) => database.interrupt()).catch(() => {}); // who opened it is told
+    return true;
   }
 
   async function close() {
@@ -90,6 +118,7 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
         }
         return await withClient(fn, false);
       },
+      interrupt,
       close,
     };
   } catch (error) {

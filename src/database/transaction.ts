@@ -2,6 +2,7 @@
 
 import { createHash, randomUUID } from "node:crypto";
 import { TenantctlError } from "../errors.js";
+import { clientCheckInterval } from "./capabilities.js";
 import type { Client, Database } from "./database.js";
 import { sqlState } from "./errors.js";
 import { literal, searchPath } from "./quote.js";
@@ -28,7 +29,9 @@ export function beginStatements(database: Database, settings: TransactionSetting
     `set local lock_timeout = ${settings.lockTimeoutMs}`,
     ...(settings.statementTimeoutMs > 0 ? [`set local statement_timeout = ${settings.statementTimeoutMs}`] : []),
     `set local idle_in_transaction_session_timeout = ${idleTimeoutMs}`,
-    ...(database.capabilities.checksClient ? ["set local client_connection_check_interval = '2s'"] : []),
+    ...(database.capabilities.checksClient
+      ? [`set local client_connection_check_interval = '${clientCheckInterval}'`]
+      : []),
     `set local tenantctl.token = ${literal(token)}`,
     // Once a query has been answered, the server itself refuses to turn a read-only transaction into another.
     ...(settings.readOnly ? ["select"] : []),

@@ -17,6 +17,12 @@ export interface Fleet {
   concurrency: number;
   /** Whether somebody asked for just that concurrency. */
   concurrencyGiven: boolean;
+  /**
+   * Rolls back what is under way in the database, by cancelling it.
+   * @returns false where nothing can be cancelled.
+   */
+  interrupt(): boolean;
+  isInterrupted(): boolean;
   close(): Promise<void>;
 }
 
@@ -41,6 +47,8 @@ export async function openFleet(options: FleetOptions = {}): Promise<Fleet> {
   const report = options.report ?? (() => {});
   const concurrency = options.concurrency ?? defaultConcurrency;
   let opened: Promise<Database> | undefined;
+  let current: Database | undefined;
+  let interrupted = false;
   async function open(): Promise<Database> {
     const settings = config.database();
     if (settings.kind === "embedded") {
@@ -53,7 +61,8 @@ export async function openFleet(options: FleetOptions = {}): Promise<Fleet> {
       for (const message of settings.warnings) report({ type: "warning", message });
     }
     // One more than there are workers, for what is written beside them.
-    return await openDatabase(settings, { direct: config.directDatabase(), maxConnections: concurrency + 1 });
+    current = await openDatabase(settings, { direct: config.directDatabase(), maxConnections: concurrency + 1 });
+    return current;
   }
   const database = () => (opened ??= open());
   return {
@@ -63,6 +72,11 @@ export async function openFleet(options: FleetOptions = {}): Promise<Fleet> {
     report,
     concurrency,
     concurrencyGiven: options.concurrency !== undefined,
+    interrupt() {
+      interrupted = current?.interrupt() ?? false;
+      return interrupted;
+    },
+    isInterrupted: () => interrupted,
     async close() {
       const closing = opened;
       opened = undefined;

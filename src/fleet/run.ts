@@ -106,6 +106,7 @@ export async function carryOut(
       ...options,
       concurrency,
       stop: brake.signal,
+      isInterrupted: fleet.isInterrupted,
       outcome: plan.direction === "up" ? "migrated" : "reverted",
       onStart: (name) => fleet.report({ type: "tenant-started", name }),
       onWait: (name, failure) => fleet.report({ type: "tenant-waiting", name, failure }),

@@ -44,6 +44,8 @@ export interface WorkOptions {
   retries: number;
   /** When it says so, no more tenants are started, and those left are skipped. */
   stop?: AbortSignal | undefined;
+  /** Whether what is under way was cancelled by us: a tenant that was rolled back for it is skipped, and has not failed. */
+  isInterrupted(): boolean;
   outcome: "migrated" | "reverted";
   onStart(name: string): void;
   /** Called when a tenant goes back to the end of the queue. */
@@ -98,6 +100,9 @@ export async function workThrough(jobs: readonly Job[], options: WorkOptions): P
       await finish(waiting, changed || waiting.done.length > 0 ? options.outcome : "current");
     } catch (error) {
       const failure = failureOf(error);
+      if (options.isInterrupted() && wasCancelled(error)) {
+        return await finish(waiting, waiting.done.length > 0 ? options.outcome : "skipped");
+      }
       if (!mayPass(failure, waiting, options)) return await finish(waiting, "failed", failure);
       waiting.attempts++;
       // A server that went away takes a while to come back, and until then every tenant would fail.
@@ -145,6 +150,10 @@ function takeReady(queue: Waiting[]): Waiting | undefined {
     if (waiting.readyAt < (queue[index]?.readyAt ?? 0)) index = at;
   }
   return index === 0 ? queue.shift() : queue.splice(index, 1)[0];
+}
+
+function wasCancelled(error: unknown): boolean {
+  return error instanceof MigrationFailure && error.sqlState === "57014" && !error.partly;
 }
 
 // Class 08 comes from a server that another server can't be reached from.

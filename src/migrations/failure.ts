@@ -30,6 +30,8 @@ export class MigrationFailure extends TenantctlError {
   readonly place: Place | undefined;
   /** The statement's text from where the server pointed, where it did. */
   readonly text: string | undefined;
+  /** Some of its statements stay: it runs outside of a transaction. */
+  readonly partly: boolean;
 
   constructor(
     code: ErrorCode,
@@ -38,12 +40,14 @@ export class MigrationFailure extends TenantctlError {
       sqlState?: string | undefined;
       place?: Place | undefined;
       text?: string | undefined;
+      partly?: boolean;
     },
   ) {
     super(code, message, options);
     this.sqlState = options.sqlState;
     this.place = options.place;
     this.text = options.text;
+    this.partly = options.partly ?? false;
   }
 }
 

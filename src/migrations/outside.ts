@@ -1,6 +1,7 @@
 // The migrations room: transaction:false, a migration that runs outside of any transaction, alone on a session of its own.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { clientCheckInterval } from "../database/capabilities.js";
 import type { Client } from "../database/database.js";
 import { isConnectionLost, sqlState } from "../database/errors.js";
 import { StatementError, send } from "../database/message.js";
@@ -93,7 +94,9 @@ async function setSession(client: Client, target: Target): Promise<void> {
     `set search_path to ${searchPath([target.tenant.schema, ...target.sharedSchemas])}`,
     "set lock_timeout = 0",
     `set statement_timeout = ${target.timeouts.statementTimeoutMs}`,
-    ...(target.database.capabilities.checksClient ? ["set client_connection_check_interval = '2s'"] : []),
+    ...(target.database.capabilities.checksClient
+      ? [`set client_connection_check_interval = '${clientCheckInterval}'`]
+      : []),
   ];
   for (const text of settings) await client.query(text);
 }
@@ -156,6 +159,7 @@ async function leftBehind(client: Client, target: Target, error: StatementError<
     sqlState: failure.sqlState,
     place: failure.place,
     cause: failure.cause,
+    partly: true,
     hint: `it runs outside of a transaction: its statements before this one stay${left}. Mend the cause and migrate again; ${failure.hint ?? "it starts from its first statement"}`,
   });
 }

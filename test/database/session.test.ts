@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { createDatabase, servers } from "../support/database.ts";
 import { pgbouncerAvailable, pgbouncerNote, startPgbouncer } from "../support/pgbouncer.ts";
-import { openUrl, settingsOf } from "./settings.ts";
+import { interrupted, openUrl, settingsOf } from "./settings.ts";
 
 describe.each(servers())("PostgreSQL $major", (server) => {
   test("a server gives sessions, each closed afterwards", async () => {
@@ -16,6 +16,11 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     await expect.poll(() => test.query("select 1 from pg_stat_activity where pid = $1", [pid])).toEqual([]);
     const { rows } = await database.withClient((client) => client.query("show search_path"));
     expect(rows).toEqual([{ search_path: '"$user", public' }]);
+  });
+
+  test("interrupted, it cancels what is under way, also what comes next on that connection, and nothing else", async () => {
+    const database = await openUrl((await createDatabase(server)).url);
+    expect(await interrupted(database)).toEqual(["57014", "57014", "slept"]);
   });
 
   test("its capabilities are asked once", async () => {
@@ -50,6 +55,11 @@ describe.each(servers())("PostgreSQL $major", (server) => {
   });
 
   describe.skipIf(!pgbouncerAvailable)(`behind pgbouncer${pgbouncerNote}`, () => {
+    test("what is under way is cancelled through it", async () => {
+      const database = await openUrl((await startPgbouncer(await createDatabase(server))).url);
+      expect(await interrupted(database)).toEqual(["57014", "57014", "slept"]);
+    });
+
     test("in transaction mode there are none, and the hint says how to have some", async () => {
       const pooler = await startPgbouncer(await createDatabase(server));
       const database = await openUrl(pooler.url);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newest } from "../support/database.ts";
 import { type OwnServer, startOwnServer } from "./server.ts";
-import { openUrl } from "./settings.ts";
+import { interrupted, openUrl } from "./settings.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -123,6 +123,12 @@ describe("a server with TLS", () => {
 
   test.each(["prefer", "require"])("%s encrypts, and trusts any certificate", async (sslmode) => {
     expect(await encrypted(server.url("localhost", { sslmode }))).toBe(true);
+  });
+
+  test("what is under way is cancelled over TLS, and over a socket", async () => {
+    const socket = `postgres://postgres@/postgres?${new URLSearchParams({ host: server.folder, port: `${server.port}` })}`;
+    for (const url of [server.url("localhost", { sslmode: "require" }), socket])
+      expect(await interrupted(await openUrl(url))).toEqual(["57014", "57014", "slept"]);
   });
 
   test.each(["disable", "allow"])("%s does not encrypt where plain is allowed", async (sslmode) => {
