@@ -203,12 +203,12 @@ describe("adding", () => {
 
   it("from eight processes at once loses no entry", async () => {
     const root = folder({ "tenants.config.jsonc": POLLS });
-    const dist = fileURLToPath(new URL("../../dist", import.meta.url));
+    const built = new URL("../../dist/index.js", import.meta.url).href;
     const adder = fileURLToPath(new URL("adder.fixture.ts", import.meta.url));
     const jiti = fileURLToPath(new URL("../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
     const names = Array.from({ length: 8 }, (_, one) => Array.from({ length: 5 }, (_, two) => `t${one}_${two}`));
     const adders = names.map((some) =>
-      spawn(process.execPath, [jiti, adder, path.join(root, "tenants.config.jsonc"), dist, ...some], {
+      spawn(process.execPath, [jiti, adder, path.join(root, "tenants.config.jsonc"), built, ...some], {
         stdio: ["ignore", "inherit", "inherit"],
       }),
     );
