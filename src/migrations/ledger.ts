@@ -70,8 +70,11 @@ export function baselineText(schema: string, migrations: readonly Migration[], r
   return `insert into ${qualified(schema, ledgerTable)} (name, checksum, run_id, duration_ms) values ${rows.join(", ")}`;
 }
 
-/** Notes the time for the next row: a number, since how a time is written and read depends on settings. */
-export const markText = "select set_config('tenantctl.mark', extract(epoch from clock_timestamp())::text, true)";
+/** Sets the search_path for a migration, and notes the time for its row: a number, since how a time is written and read depends on settings. */
+export function startText(path: string): string {
+  const time = "extract(epoch from pg_catalog.clock_timestamp())::pg_catalog.text";
+  return `select pg_catalog.set_config('search_path', ${literal(path)}, true), pg_catalog.set_config('tenantctl.mark', ${time}, true)`;
+}
 
 export function deleteRowText(schema: string, name: string): string {
   return `delete from ${qualified(schema, ledgerTable)} where name = ${literal(name)}`;

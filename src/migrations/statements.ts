@@ -1,6 +1,7 @@
 // The migrations room: a section's statements, as PostgreSQL's own parser sees them, and those we refuse to run.
 
 import { identifier } from "../database/quote.js";
+import { tidyTexts } from "../database/transaction.js";
 import { scansIndexes } from "./index-scans.js";
 import { lineAndColumnIn, unitsIn } from "./places.js";
 import type { Section } from "./sections.js";
@@ -79,10 +80,13 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
     statements = await parseStatements(section.text);
   } catch {
     parsed.refusals = clientLines(section);
+    parsed.tidyTexts = [...tidyTexts];
     parsed.addsEnumValue = /add\s+value/i.test(section.text);
     return parsed;
   }
   const placeOf = lineAndColumnIn(section.text);
+  if (/pg_temp/i.test(section.text) || !statements.every(({ kind, node }) => isQuiet(kind, node)))
+    parsed.tidyTexts.push(...tidyTexts);
   parsed.statements = statements.map(({ start, end, kind, node }) => {
     const line = () => section.line - 1 + placeOf(start).line;
     parsed.tidyTexts.push(...tidy(kind, node));
@@ -122,6 +126,18 @@ export function refuse(kind: string, node: Node, transaction: boolean): string |
 
 // Settings, prepared statements and the like belong to the session, which goes on to other tenants, or, behind a pooler,
 // to other clients.
+// What runs no code of anybody's, takes on no role and makes nothing temporary: the most of most migrations.
+const quiet = new Set(
+  ["Index", "Comment", "CreateEnum", "AlterEnum", "CreateFunction", "CreateTrig", "Grant", "Rename", "Drop"].map(
+    (kind) => `${kind}Stmt`,
+  ),
+);
+
+function isQuiet(kind: string, node: Node): boolean {
+  if (kind === "CreateStmt") return (node.relation as Node | undefined)?.relpersistence !== "t";
+  return quiet.has(kind);
+}
+
 function tidy(kind: string, node: Node): string[] {
   if (kind === "PrepareStmt") return ["deallocate all"];
   if (kind === "ListenStmt") return ["unlisten *"];

@@ -22,7 +22,6 @@ import {
   hasObjectsText,
   type LedgerRow,
   ledgerTable,
-  markText,
   runningStamp,
   selectRowsText,
   stampIn,
@@ -174,7 +173,6 @@ async function open(target: Target, client: Client, token: string, expectLedger:
   const texts = [
     ...beginStatements(target.database, settings, token),
     `select pg_try_advisory_xact_lock(${lockKey(schema)}) as locked`,
-    markText,
     factsText(schema),
     ...(expectLedger ? [selectRowsText(schema)] : []),
   ];
@@ -187,15 +185,15 @@ async function open(target: Target, client: Client, token: string, expectLedger:
       throw new LedgerGone();
     throw error instanceof StatementError ? failureOf(error as StatementError<Origin>) : error;
   });
-  const rows = results.splice(texts.length - (expectLedger ? 4 : 3));
+  const rows = results.splice(texts.length - (expectLedger ? 3 : 2));
   if (rows[0]?.[0]?.locked !== true) {
     throw new TenantctlError("LOCKED", "somebody else is working on this tenant", {
       hint: "wait for the other run to end, and try again",
     });
   }
-  const facts = factsOf(rows[2]?.[0]);
+  const facts = factsOf(rows[1]?.[0]);
   if (!facts.exists) return nothingFound;
-  if (expectLedger) return { ...facts, rows: rows[3] as unknown as LedgerRow[] };
+  if (expectLedger) return { ...facts, rows: rows[2] as unknown as LedgerRow[] };
   if (facts.owner === null) return { ...facts, rows: undefined };
   return { ...facts, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
 }

@@ -4,7 +4,7 @@ import { searchPath } from "../database/quote.js";
 import { tidyTexts } from "../database/transaction.js";
 import { moduleFailure } from "./failure.js";
 import type { Migration } from "./files.js";
-import { deleteRowText, insertRowText, markText } from "./ledger.js";
+import { deleteRowText, insertRowText, startText } from "./ledger.js";
 import { loadUmzug } from "./load-umzug.js";
 import type { Direction, Prepared, PreparedModule, PreparedSql, Preparer } from "./prepare.js";
 import type { Target, TenantTransaction } from "./transaction.js";
@@ -29,9 +29,7 @@ export async function runMigrations(
       executed: async () => (transaction.found.rows ?? []).map((row) => row.name),
       async logMigration({ name }) {
         const migration = byName.get(name);
-        // Apart from each other: a distributed table takes no set_config in a RETURNING.
-        if (migration)
-          await transaction.queue({ text: insertRowText(schema, migration, target.run) }, { text: markText });
+        if (migration) await transaction.queue({ text: insertRowText(schema, migration, target.run) });
       },
       async unlogMigration({ name }) {
         await transaction.queue({ text: deleteRowText(schema, name) });
@@ -50,11 +48,11 @@ export async function runMigrations(
 
 async function runOne(target: Target, transaction: TenantTransaction, prepared: Prepared): Promise<void> {
   const path = searchPath([target.tenant.schema, ...target.sharedSchemas]);
-  await transaction.queue({ text: `set local search_path to ${path}` });
+  await transaction.queue({ text: startText(path) });
   if (prepared.kind === "sql") await runSql(transaction, prepared);
   else await runModule(target, transaction, prepared);
-  const own = prepared.kind === "sql" ? prepared.tidyTexts : [];
-  await transaction.queue(...[...own, ...tidyTexts].map((text) => ({ text })));
+  const texts = prepared.kind === "sql" ? prepared.tidyTexts : tidyTexts;
+  await transaction.queue(...texts.map((text) => ({ text })));
 }
 
 async function runModule(target: Target, transaction: TenantTransaction, prepared: PreparedModule): Promise<void> {

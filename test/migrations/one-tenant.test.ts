@@ -230,12 +230,19 @@ describe.each(servers())("PostgreSQL $major", (server) => {
       "1_a.sql": "create temp table staging as select 1 as n; create table a as select * from staging",
       "2_b.sql": "create temp table staging as select 2 as n; create table b as select * from staging",
       "3_c.mjs": "export const up = ({ client }) => client.query('create temp table staging (n int)');",
+      "4_d.sql": "create table pg_temp.staging (n int)",
+      "5_e.sql": "create temp table staging (n int)",
+      "6_f.sql": "create table staging (n int)",
     };
     const tenant = await oneTenant(database, "thor", files);
     await tenant.migrate();
     const { database: same } = tenant;
     const next = await oneTenant(database, "loki", files, { database: same });
     await next.migrate();
-    expect(await database.query("select a.n as a, b.n as b from loki.a, loki.b")).toEqual([{ a: 1, b: 2 }]);
+    expect(
+      await database.query(
+        "select a.n as a, b.n as b, (select count(*)::int from loki.staging) as c from loki.a, loki.b",
+      ),
+    ).toEqual([{ a: 1, b: 2, c: 0 }]);
   });
 });
