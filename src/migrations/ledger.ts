@@ -241,10 +241,12 @@ function rightsLookup(schemas: readonly string[], { appRole, isolation, byOwner 
   };
 }
 
-/** Whether a row `n` of pg_namespace holds anything at all. */
-export const hasObjectsText = `(exists (select from pg_class where relnamespace = n.oid) or exists (select from pg_proc where pronamespace = n.oid)
-       or exists (select from pg_type where typnamespace = n.oid) or exists (select from pg_operator where oprnamespace = n.oid)
-       or exists (select from pg_collation where collnamespace = n.oid))`;
+/**
+ * Whether a row `n` of pg_namespace holds anything at all: whatever is in a schema depends on it, and only for that is there an index.
+ * Default privileges do so too, in another way.
+ */
+export const hasObjectsText = `exists (select from pg_depend
+       where refclassid = 'pg_namespace'::regclass and refobjid = n.oid and deptype = 'n')`;
 
 /** Of these schemas, those that hold anything at all. */
 export async function schemasWithObjects(client: Client, schemas: readonly string[]): Promise<Set<string>> {

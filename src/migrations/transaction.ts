@@ -220,7 +220,8 @@ export const nothingFound: Found = {
   owner: null,
 };
 
-function factsText(schema: string): string {
+/** Asks for what the catalog tells of a schema: once for each tenant of a run, so by its indexes alone. */
+export function factsText(schema: string): string {
   return `select n.oid::text as oid, obj_description(n.oid, 'pg_namespace') as comment, pg_get_userbyid(c.relowner)::text as owner, obj_description(c.oid, 'pg_class') as stamp,
     ${hasObjectsText} as "hasObjects"
     from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = '${ledgerTable}' and c.relkind in ('r', 'p')

@@ -1,6 +1,7 @@
 // Where tenants stand: told by stamps alone where they tell, by ledgers where they don't.
 import { describe, expect, test } from "vitest";
 import { addTenant, migrate, removeTenant, repair, rollback, status } from "../../src/fleet/index.js";
+import { factsText } from "../../src/migrations/transaction.js";
 import { createDatabase, newestAtLeast } from "../support/database.ts";
 import { tenantsNamed, testFleet } from "./fleet.ts";
 
@@ -118,6 +119,11 @@ describe.each(newestAtLeast())("PostgreSQL $major", (server) => {
       ["t7", "missing", 0],
       ["t8", "pending", 0],
     ]);
+
+    // What each tenant's transaction asks must not take longer the more tenants there are.
+    await database.query("analyze pg_catalog.pg_class, pg_catalog.pg_depend, pg_catalog.pg_namespace");
+    const plan = await database.query(`explain ${factsText("t9")}`);
+    expect(plan.map((row) => Object.values(row)[0]).filter((line) => /Seq Scan/.test(String(line)))).toEqual([]);
   });
 
   test("a ledger that can't be read is refused by rollback, which touches nobody, and left out by repair", async () => {
