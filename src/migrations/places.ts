@@ -1,16 +1,22 @@
 // The migrations room: places in a text, in bytes, in UTF-16 units, in lines and columns. Texts may be dumps of megabytes, and be asked about often.
 
-/** Line and column of offsets in a text, from 1; a column counts characters. */
+/** Line and column of offsets in a text, from 1; a column counts characters. Its lines are looked for when the first one is asked about. */
 export function lineAndColumnIn(text: string): (offset: number) => { line: number; column: number } {
-  const starts = [0];
-  for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
+  let starts: number[] | undefined;
   let last = { line: 1, column: 1, at: 0 };
   return (offset) => {
+    starts ??= lineStarts(text);
     const line = lastNotAbove(starts, offset) + 1;
     const known = line === last.line && last.at <= offset ? last : { column: 1, at: starts[line - 1] as number };
     last = { line, column: known.column + [...text.slice(known.at, offset)].length, at: offset };
     return { line, column: last.column };
   };
+}
+
+function lineStarts(text: string): number[] {
+  const starts = [0];
+  for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
+  return starts;
 }
 
 /** Of rising numbers, the index of the last one that is not above this. */

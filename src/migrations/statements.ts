@@ -124,8 +124,6 @@ export function refuse(kind: string, node: Node, transaction: boolean): string |
   return undefined;
 }
 
-// Settings, prepared statements and the like belong to the session, which goes on to other tenants, or, behind a pooler,
-// to other clients.
 // What runs no code of anybody's, takes on no role and makes nothing temporary: the most of most migrations.
 const quiet = new Set(
   ["Index", "Comment", "CreateEnum", "AlterEnum", "CreateFunction", "CreateTrig", "Grant", "Rename", "Drop"].map(
@@ -138,6 +136,8 @@ function isQuiet(kind: string, node: Node): boolean {
   return quiet.has(kind);
 }
 
+// Settings, prepared statements and the like belong to the session, which goes on to other tenants, or, behind a pooler,
+// to other clients.
 function tidy(kind: string, node: Node): string[] {
   if (kind === "PrepareStmt") return ["deallocate all"];
   if (kind === "ListenStmt") return ["unlisten *"];

@@ -82,7 +82,9 @@ function failures({ tenants }: FleetStatus, style: Style): string[] {
     if (lastError === undefined) continue;
     const where = placeOf(lastError);
     const words = `${oneLine(lastError.message)}${where === "" ? "" : ` (${where})`}`;
-    found.set(words, [...(found.get(words) ?? []), name]);
+    const names = found.get(words) ?? [];
+    names.push(name);
+    found.set(words, names);
   }
   return [...found].map(([words, names]) => `${style.bad("failed last:")} ${words}${style.dim(`  ${firstOf(names)}`)}`);
 }
