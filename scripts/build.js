@@ -29,7 +29,12 @@ function checkTypes(folder) {
 /** @param {string} folder */
 async function bundle(folder) {
   const build = await rolldown({
-    input: { "cli/main": "src/cli/main.ts", index: "src/index.ts", "runtime/index": "src/runtime/index.ts" },
+    input: {
+      "cli/main": "src/cli/main.ts",
+      index: "src/index.ts",
+      "runtime/index": "src/runtime/index.ts",
+      "runtime/file-thread": "src/runtime/file-thread.ts",
+    },
     external: /^[^./]/, // what is installed stays where npm puts it
     platform: "node",
   });

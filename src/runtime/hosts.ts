@@ -22,25 +22,17 @@ export class Hosts {
   /** Other spellings of known hosts, as headers had them: with a port, in upper case. */
   readonly #spellings = new Map<string, Tenant>();
 
-  /** @throws TenantctlError HOST_TAKEN when two tenants' names are the same subdomain. */
-  constructor(tenants: readonly Tenant[], options: HostsOptions) {
+  constructor(options: HostsOptions) {
     this.#parent = options.subdomainsOf === undefined ? undefined : parentOf(options.subdomainsOf);
-    for (const tenant of tenants) {
-      for (const host of tenant.hosts) {
-        if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
-        else this.#exact.set(host, tenant);
-      }
-      if (this.#parent === undefined) continue;
-      const name = tenant.name.toLowerCase();
-      const other = this.#names.get(name);
-      if (other !== undefined) {
-        const both = `${shown(other.name)} and ${shown(tenant.name)}`;
-        throw new TenantctlError("HOST_TAKEN", `tenants ${both} are the same subdomain of ${this.#parent}`, {
-          hint: "a host's letters have no case: rename one of them, or leave subdomainsOf out",
-        });
-      }
-      this.#names.set(name, tenant);
+  }
+
+  /** Adds a tenant's hosts, which nobody else may have, and its subdomain. */
+  add(tenant: Tenant): void {
+    for (const host of tenant.hosts) {
+      if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
+      else this.#exact.set(host, tenant);
     }
+    if (this.#parent !== undefined) this.#names.set(tenant.name.toLowerCase(), tenant);
   }
 
   /** How many other spellings it knows at the moment. */

@@ -20,7 +20,7 @@ import type { Tenant } from "../registry/index.js";
 import { checkIdentifier, shown } from "../registry/names.js";
 import type { Tenants } from "./choose.js";
 import { type ConnectMiddleware, type ConnectOptions, connectMiddleware } from "./connect.js";
-import { type Directory, type DirectoryOptions, openDirectory } from "./directory.js";
+import { type Directory, type DirectoryOptions, type Listed, openDirectory, type TenantFilter } from "./directory.js";
 import {
   type FastifyOptions,
   type FastifyPlugin,
@@ -38,7 +38,7 @@ import {
   honoMiddleware,
 } from "./fetch.js";
 import { type PerTenantOptions, perTenant } from "./per-tenant.js";
-import { configRegistry, type TenantSource } from "./registry.js";
+import { configRegistry, givenRegistry, type TenantSource } from "./registry.js";
 import { inTransaction, type TransactionOptions } from "./transaction.js";
 
 export interface TenancyOptions extends DirectoryOptions {
@@ -68,7 +68,10 @@ export interface TenancyOptions extends DirectoryOptions {
 
 /** The tenants of an application, and its database. */
 export interface Tenancy {
-  /** The tenant that a Host header leads to, from what was read of the registry last; undefined for whatever else it holds. Costs a look into a map. */
+  /**
+   * The tenant that a Host header leads to, from what was read of the registry last, one that is suspended too; undefined for whatever else
+   * it holds. Costs a look into a map.
+   */
   resolveHost(host: string): Tenant | undefined;
   /** The same; where none is known, the registry is read again first (once for all who ask, and not more often than `missMs`). */
   findHost(host: string): Promise<Tenant | undefined>;
@@ -76,15 +79,17 @@ export interface Tenancy {
    * Runs `fn`, and all that it awaits, with this current tenant. A tenant's name or what `resolveHost` gave; its schema is always
    * the registry's.
    *
-   * @throws TenantctlError TENANT_UNKNOWN, before `fn` runs.
+   * @throws TenantctlError TENANT_UNKNOWN, TENANT_SUSPENDED, before `fn` runs.
    */
   withTenant<T>(tenant: string | Pick<Tenant, "name">, fn: () => T | Promise<T>): Promise<T>;
+  /** All tenants as they were read last, for jobs: the active ones, unless `state` says otherwise, that have all of these labels. */
+  tenants(filter?: TenantFilter): Tenant[];
   /** Undefined outside of `withTenant` and of requests. (A statement there is refused: NO_TENANT.) */
   currentTenant(): Tenant | undefined;
   /**
    * One statement, for the current tenant, as `pool.query` takes it.
    *
-   * @throws TenantctlError NO_TENANT, or TENANT_UNKNOWN when it was removed; nothing is sent then.
+   * @throws TenantctlError NO_TENANT, TENANT_UNKNOWN when it was removed, TENANT_SUSPENDED; nothing is sent then.
    */
   query: PoolClient["query"];
   /**
@@ -171,8 +176,7 @@ function tenancyOf(
   };
   async function findAndRun<T>(name: string, fn: () => Promise<T>): Promise<T> {
     const found = await directory.findByName(name);
-    if (found === undefined) throw unknownTenant(name);
-    return await current.run(found.name, fn);
+    return await current.run(served(name, found).name, fn);
   }
   return {
     resolveHost: directory.byHost,
@@ -182,12 +186,13 @@ function tenancyOf(
       // Awaited within: the queries of Knex, Drizzle and Prisma begin when somebody waits for them.
       const within = async () => await fn();
       const found = directory.byName(name);
-      return found === undefined ? findAndRun(name, within) : current.run(found.name, within);
+      return found?.state === "active" ? current.run(found.name, within) : findAndRun(name, within);
     },
     currentTenant() {
       const name = current.getStore();
       return name === undefined ? undefined : directory.byName(name);
     },
+    tenants: directory.list,
     query: pool.query as PoolClient["query"],
     transaction: (fn, options) => inTransaction(pool, fn, options),
     pool,
@@ -196,9 +201,7 @@ function tenancyOf(
         () => {
           const name = current.getStore();
           if (name === undefined) throw noTenant();
-          const tenant = directory.byName(name);
-          if (tenant === undefined) throw unknownTenant(name);
-          return tenant;
+          return served(name, directory.byName(name));
         },
         make,
         options,
@@ -215,7 +218,7 @@ function tenancyOf(
 }
 
 interface Settled {
-  source: TenantSource;
+  source: Listed;
   sharedSchemas: readonly string[];
   isolation: "schema" | "role";
   settings(): DatabaseSettings;
@@ -238,7 +241,7 @@ async function settle({
   for (const schema of sharedSchemas ?? []) checkIdentifier("schema name", schema);
   if (registry !== undefined && (pool !== undefined || load.database !== undefined) && load.config === undefined) {
     return {
-      source: registry,
+      source: givenRegistry(registry),
       sharedSchemas: sharedSchemas ?? [],
       isolation: isolation ?? "schema",
       settings: () => databaseAt(load),
@@ -248,7 +251,7 @@ async function settle({
   const found = await loadConfig(load);
   const own = configRegistry(found, load);
   return {
-    source: registry ?? own,
+    source: registry === undefined ? own : givenRegistry(registry),
     sharedSchemas: sharedSchemas ?? found.sharedSchemas,
     isolation: isolation ?? found.isolation,
     settings: found.database,
@@ -269,7 +272,11 @@ function turnOf(
     const known = scopes.get(tenant);
     if (known !== undefined) return known;
     const { name, schema } = tenant;
-    const refusal = () => (directory.byName(name)?.schema === schema ? undefined : unknownTenant(name));
+    const refusal = () => {
+      const now = directory.byName(name);
+      if (now?.schema !== schema) return unknownTenant(name);
+      return now.state === "active" ? undefined : suspendedTenant(name);
+    };
     const scope: Scope = { ...wordsFor(tenant), refusal };
     scopes.set(tenant, scope);
     return scope;
@@ -277,9 +284,7 @@ function turnOf(
   const look = () => {
     const name = current.getStore();
     if (name === undefined) return undefined;
-    const tenant = directory.byName(name);
-    if (tenant === undefined) throw unknownTenant(name);
-    return scopeOf(tenant);
+    return scopeOf(served(name, directory.byName(name)));
   };
   return {
     look,
@@ -294,6 +299,19 @@ function turnOf(
 function noTenant(): TenantctlError {
   return new TenantctlError("NO_TENANT", "there is no current tenant, so nothing was sent to the database", {
     hint: "call it within withTenant(…), or behind the middleware",
+  });
+}
+
+/** @throws TenantctlError TENANT_UNKNOWN, TENANT_SUSPENDED. */
+function served(name: string, tenant: Tenant | undefined): Tenant {
+  if (tenant === undefined) throw unknownTenant(name);
+  if (tenant.state !== "active") throw suspendedTenant(name);
+  return tenant;
+}
+
+function suspendedTenant(name: string): TenantctlError {
+  return new TenantctlError("TENANT_SUSPENDED", `tenant ${shown(name)} is suspended`, {
+    hint: `tenantctl edit-tenant ${name} --state active serves it again`,
   });
 }
 
