@@ -6,7 +6,7 @@ import type { Tenant, TenantState } from "../registry/index.js";
 import type { Listing } from "../registry/registry.js";
 import { reservedBy } from "../registry/tenants.js";
 import { type HostsOptions, hostOf } from "./hosts.js";
-import { type Known, nobodyKnown, readKnown } from "./known.js";
+import { Known } from "./known.js";
 
 export interface DirectoryOptions extends HostsOptions {
   /**
@@ -39,7 +39,7 @@ export interface Directory {
   /** Reads the registry again before it says that there is none. */
   findByName(name: string): Promise<Tenant | undefined>;
   findByHost(host: string): Promise<Tenant | undefined>;
-  /** In the registry's order. */
+  /** By their names. */
   list(filter?: TenantFilter): Tenant[];
   close(): void;
 }
@@ -65,8 +65,7 @@ export async function openDirectory(
 ): Promise<Directory> {
   const { missMs = 1_000 } = options;
   const refreshMs = Math.min(options.refreshMs ?? 5_000, longestRefreshMs);
-  const reserved = reservedBy(sharedSchemas);
-  let known: Known = nobodyKnown;
+  const known = new Known(reservedBy(sharedSchemas), options);
   let version: string | undefined;
   let told: string | undefined;
   let closed = false;
@@ -79,7 +78,7 @@ export async function openDirectory(
   async function read(): Promise<void> {
     const listing = await source.list(version);
     if (listing === undefined) return;
-    known = await readKnown(listing.rows, known, reserved, options);
+    await known.update(listing.rows);
     version = listing.version;
   }
   const tellRows = () => tell(wrongRows(known.problems), "");
@@ -133,14 +132,13 @@ export async function openDirectory(
       if (found !== undefined || hostOf(host) === undefined) return found; // no registry has what is no host
       return await find(() => known.hosts.find(host));
     },
-    list: ({ state = "active", label = {} } = {}) =>
-      [...known.tenants.values()].filter(
-        (tenant) =>
-          (state === "all" || tenant.state === state) &&
-          Object.entries(label).every(
-            ([key, value]) => Object.hasOwn(tenant.labels, key) && tenant.labels[key] === value,
-          ),
-      ),
+    list({ state = "active", label = {} } = {}) {
+      const labels = Object.entries(label);
+      const isMeant = (tenant: Tenant) =>
+        (state === "all" || tenant.state === state) &&
+        labels.every(([key, value]) => Object.hasOwn(tenant.labels, key) && tenant.labels[key] === value);
+      return [...known.tenants.values()].filter(isMeant).sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
     close() {
       closed = true;
       clearTimeout(timer);

@@ -28,11 +28,22 @@ export class Hosts {
 
   /** Adds a tenant's hosts, which nobody else may have, and its subdomain. */
   add(tenant: Tenant): void {
+    this.#spellings.clear();
     for (const host of tenant.hosts) {
       if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
       else this.#exact.set(host, tenant);
     }
     if (this.#parent !== undefined) this.#names.set(tenant.name.toLowerCase(), tenant);
+  }
+
+  /** Takes a tenant's hosts and its subdomain away. */
+  remove({ hosts, name }: Tenant): void {
+    this.#spellings.clear();
+    for (const host of hosts) {
+      if (host.startsWith("*.")) this.#wildcards.delete(host.slice(2));
+      else this.#exact.delete(host);
+    }
+    if (this.#parent !== undefined) this.#names.delete(name.toLowerCase());
   }
 
   /** How many other spellings it knows at the moment. */

@@ -4,34 +4,177 @@ import { setImmediate as turn } from "node:timers/promises";
 import { pathInWords } from "../config/problems.js";
 import type { Tenant } from "../registry/index.js";
 import { shown } from "../registry/names.js";
-import { type ReadRow, type Row, readRow } from "../registry/rows.js";
+import { type Row, readRow } from "../registry/rows.js";
 import type { Reserved } from "../registry/tenants.js";
 import { Hosts, type HostsOptions } from "./hosts.js";
 
-/** The tenants of one reading of the registry. */
-export interface Known {
-  /** Those that are right, whatever their state. */
-  tenants: ReadonlyMap<string, Tenant>;
-  /** The hosts of those that are not archived. */
-  hosts: Hosts;
-  /** What is wrong with the rows that were left out, one line each. */
+/** A row as it was read. */
+interface Entry {
+  /** All that it holds. */
+  text: string;
+  /** Undefined where it is none. */
+  tenant: Tenant | undefined;
   problems: readonly string[];
-  /** What each row was read as, by what it held. */
-  readRows: ReadonlyMap<string, ReadRow>;
-  /** The row that has each name, schema and host: of those that are right. */
-  holders: ReadonlyMap<string, string>;
+  /** The reading that had it last, and how often it had it. */
+  reading: number;
+  times: number;
+  /** It is right, and nobody else has what it claims. */
+  good: boolean;
 }
 
-export const nobodyKnown: Known = {
-  tenants: new Map(),
-  hosts: new Hosts({}),
-  problems: [],
-  readRows: new Map(),
-  holders: new Map(),
-};
-
-// Nothing else runs during a piece.
+// Nothing else runs during a piece of work.
 const pieceMs = 3;
+// So many rows that changed are one piece: whoever asks sees all of them changed, or none.
+const rowsAtOnce = 500;
+
+/**
+ * The tenants of the last reading. The next one changes what differs: of several rows that claim one name, schema or host, the one that
+ * had it keeps it, and the others are left out. Where none had it all are: a guess could give one tenant's requests to another.
+ */
+export class Known {
+  /** Those that are right, whatever their state. */
+  readonly tenants = new Map<string, Tenant>();
+  /** The hosts of those that are not archived. */
+  readonly hosts: Hosts;
+  readonly #entries = new Map<string, Entry>();
+  /** Who claims a name, schema, host or subdomain. */
+  readonly #claims = new Map<string, Entry[]>();
+  /** What is wrong with those that are left out. */
+  readonly #wrong = new Map<Entry, readonly string[]>();
+  #reading = 0;
+
+  constructor(
+    private readonly reserved: Reserved,
+    private readonly options: HostsOptions,
+  ) {
+    this.hosts = new Hosts(options);
+  }
+
+  /** What is wrong with the rows that are left out, one line each. */
+  get problems(): string[] {
+    return [...this.#wrong.values()].flat();
+  }
+
+  /** Takes what a reading found. Until it ends, what was known before holds. */
+  async update(rows: readonly Row[]): Promise<void> {
+    const pause = createPauses();
+    this.#reading++;
+    const fresh = new Map<string, Entry>();
+    const recounted = new Set<Entry>();
+    for (const row of rows) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      const text = JSON.stringify([row.name, row.schema, row.hosts, row.labels, row.state]);
+      const known = this.#entries.get(text) ?? fresh.get(text);
+      if (known === undefined) fresh.set(text, this.#read(text, row));
+      else {
+        if (known.times !== 1 || known.reading === this.#reading) recounted.add(known);
+        known.times = known.reading === this.#reading ? known.times + 1 : 1;
+        known.reading = this.#reading;
+      }
+    }
+    const gone: Entry[] = [];
+    for (const entry of this.#entries.values()) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      if (entry.reading !== this.#reading) gone.push(entry);
+    }
+    await this.#apply(
+      gone,
+      [...fresh.values()],
+      recounted,
+      gone.length + fresh.size > rowsAtOnce ? pause : () => undefined,
+    );
+  }
+
+  #read(text: string, row: Row): Entry {
+    return { text, ...readRow(row, this.reserved), reading: this.#reading, times: 1, good: false };
+  }
+
+  async #apply(
+    gone: readonly Entry[],
+    fresh: readonly Entry[],
+    unsure: Set<Entry>,
+    pause: () => Promise<void> | undefined,
+  ): Promise<void> {
+    /** What tenants had whose rows changed, by whose it was. */
+    const held = new Map<string, string>();
+    for (const entry of gone) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      this.#withdraw(entry, unsure, held);
+    }
+    for (const entry of fresh) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      this.#enter(entry, unsure);
+    }
+    for (const entry of unsure) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      this.#judge(entry, held);
+    }
+  }
+
+  #withdraw(entry: Entry, unsure: Set<Entry>, held: Map<string, string>): void {
+    const { text, tenant, good } = entry;
+    this.#entries.delete(text);
+    this.#wrong.delete(entry);
+    unsure.delete(entry);
+    if (tenant === undefined) return;
+    if (good) {
+      this.tenants.delete(tenant.name);
+      this.hosts.remove(tenant);
+    }
+    for (const key of claimsOf(tenant, this.options)) {
+      if (good) held.set(key, tenant.name);
+      const others = this.#claims.get(key)?.filter((other) => other !== entry) ?? [];
+      if (others.length === 0) this.#claims.delete(key);
+      else this.#claims.set(key, others);
+      for (const other of others) unsure.add(other);
+    }
+  }
+
+  #enter(entry: Entry, unsure: Set<Entry>): void {
+    const { text, tenant, problems } = entry;
+    this.#entries.set(text, entry);
+    if (tenant === undefined) {
+      this.#wrong.set(entry, problems);
+      return;
+    }
+    unsure.add(entry);
+    for (const key of claimsOf(tenant, this.options)) {
+      const all = this.#claims.get(key);
+      if (all === undefined) this.#claims.set(key, [entry]);
+      else {
+        all.push(entry);
+        for (const other of all) unsure.add(other);
+      }
+    }
+  }
+
+  /** Nobody takes what an entry has that is good. One that changed has a right to what its tenant had, but for a name that is there twice. */
+  #judge(entry: Entry, held: ReadonlyMap<string, string>): void {
+    const { tenant, good, times } = entry;
+    if (tenant === undefined || good) return;
+    const clash =
+      times > 1
+        ? nameKey(tenant)
+        : claimsOf(tenant, this.options).find(
+            (key) =>
+              (this.#claims.get(key)?.length ?? 0) > 1 && (key === nameKey(tenant) || held.get(key) !== tenant.name),
+          );
+    if (clash === undefined) {
+      entry.good = true;
+      this.#wrong.delete(entry);
+      this.tenants.set(tenant.name, tenant);
+      if (tenant.state !== "archived") this.hosts.add(tenant);
+      return;
+    }
+    const others = this.#claims.get(clash)?.flatMap((other) => (other === entry ? [] : (other.tenant?.name ?? [])));
+    this.#wrong.set(entry, [`${pathInWords([tenant.name])}: ${clashText(clash, others?.[0])}`]);
+  }
+}
 
 /** Gives way to whatever else waits, now and then. */
 function createPauses(): () => Promise<void> | undefined {
@@ -45,75 +188,18 @@ function createPauses(): () => Promise<void> | undefined {
   };
 }
 
-/**
- * Who the tenants are now. Of several rows that claim one name, schema or host, the one that had it in the last reading keeps it, and the
- * others are left out; where none had it, all are: a guess could give one tenant's requests to another.
- */
-export async function readKnown(
-  rows: readonly Row[],
-  before: Known,
-  reserved: Reserved,
-  options: HostsOptions,
-): Promise<Known> {
-  const pause = createPauses();
-  const problems: string[] = [];
-  const readRows = new Map<string, ReadRow>();
-  const claims = new Map<string, string | string[]>();
-  const good: { text: string; tenant: Tenant }[] = [];
-  for (const row of rows) {
-    const wait = pause();
-    if (wait !== undefined) await wait;
-    const text = JSON.stringify([row.name, row.schema, row.hosts, row.labels, row.state]);
-    const read = before.readRows.get(text) ?? readRow(row, reserved);
-    readRows.set(text, read);
-    problems.push(...read.problems);
-    const { tenant } = read;
-    if (tenant === undefined) continue;
-    good.push({ text, tenant });
-    for (const key of claimsOf(tenant, options)) {
-      const others = claims.get(key);
-      if (others === undefined) claims.set(key, tenant.name);
-      else if (typeof others === "string") claims.set(key, [others, tenant.name]);
-      else others.push(tenant.name);
-    }
-  }
-  const tenants = new Map<string, Tenant>();
-  const holders = new Map<string, string>();
-  const hosts = new Hosts(options);
-  for (const { text, tenant } of good) {
-    const wait = pause();
-    if (wait !== undefined) await wait;
-    const keys = claimsOf(tenant, options);
-    const clash = keys.find((key) => typeof claims.get(key) !== "string" && !keeps(before, key, text, tenant));
-    if (clash !== undefined) {
-      problems.push(`${pathInWords([tenant.name])}: ${clashText(clash, tenant, claims.get(clash))}`);
-      continue;
-    }
-    tenants.set(tenant.name, tenant);
-    for (const key of keys) holders.set(key, key.startsWith("name ") ? text : tenant.name);
-    if (tenant.state !== "archived") hosts.add(tenant);
-  }
-  return { tenants, hosts, problems, readRows, holders };
-}
+const nameKey = ({ name }: Tenant) => `name ${name}`;
 
-// What one tenant alone may have.
-function claimsOf({ name, schema, hosts }: Tenant, { subdomainsOf }: HostsOptions): string[] {
-  const keys = [`name ${name}`, `schema ${schema}`];
-  for (const host of hosts) keys.push(`host ${host}`);
-  if (subdomainsOf !== undefined) keys.push(`subdomain ${name.toLowerCase()}`);
+// What one tenant alone may have. A host that a row has twice is its own.
+function claimsOf(tenant: Tenant, { subdomainsOf }: HostsOptions): string[] {
+  const keys = [nameKey(tenant), `schema ${tenant.schema}`];
+  for (const host of tenant.hosts.length > 1 ? new Set(tenant.hosts) : tenant.hosts) keys.push(`host ${host}`);
+  if (subdomainsOf !== undefined) keys.push(`subdomain ${tenant.name.toLowerCase()}`);
   return keys;
 }
 
-function keeps({ holders }: Known, key: string, text: string, { name }: Tenant): boolean {
-  return holders.get(key) === (key.startsWith("name ") ? text : name);
-}
-
-function clashText(key: string, { name }: Tenant, claimants: string | readonly string[] | undefined): string {
+function clashText(key: string, other: string | undefined): string {
   const [what = ""] = key.split(" ", 1);
-  if (what === "name") return "the name is listed twice";
-  const other = [claimants ?? []].flat().find((claimant) => claimant !== name);
-  const thing = shown(key.slice(what.length + 1));
-  return other === undefined
-    ? `${what} ${thing} is listed twice`
-    : `${what} ${thing} is already that of tenant ${shown(other)}`;
+  if (what === "name" || other === undefined) return "the name is listed twice";
+  return `${what} ${shown(key.slice(what.length + 1))} is already that of tenant ${shown(other)}`;
 }
