@@ -117,7 +117,7 @@ test("a tenant whose row changes keeps its host while another one claims it too"
   const { registry, directory, errors } = await directoryOf(["thor"], { refreshMs: never, missMs: 0 });
   const loki = { ...tenantNamed("loki"), hosts: ["thor.polls.local"] };
   for (const labels of [{}, { plan: "gold" }, { plan: "free" }]) {
-    registry.list = [loki, { ...tenantNamed("thor"), labels }];
+    registry.list = [loki, { ...tenantNamed("thor"), labels: { ...labels } as Record<string, string> }];
     await directory.findByName("nobody");
     expect(directory.byHost("thor.polls.local")).toMatchObject({ name: "thor", labels });
     expect(directory.byName("loki")).toBeUndefined();
