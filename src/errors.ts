@@ -38,6 +38,7 @@ export type ErrorCode =
   // in the application: which tenant a statement is for is unknown, or not what it was
   | "NO_TENANT"
   | "OTHER_TENANT"
+  | "TEXT_CONTINUES"
   | "RELEASED"
   | "CLOSED"
   | "DRIVER"

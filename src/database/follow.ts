@@ -221,7 +221,18 @@ function throwFromCaller(error: unknown): never {
 // The parts of pg that are needed beside its documented face; without one of them nothing is sent at all.
 function connectionOf(client: PoolClient, mode: PoolMode, owned: boolean): Connection {
   const wire = (client as unknown as { connection?: Partial<Wire> }).connection;
-  const needed = ["query", "parse", "bind", "execute", "on", "prependListener", "once", "removeListener"] as const;
+  const needed = [
+    "query",
+    "parse",
+    "bind",
+    "describe",
+    "execute",
+    "sync",
+    "on",
+    "prependListener",
+    "once",
+    "removeListener",
+  ] as const;
   if (typeof client.getTransactionStatus !== "function" || needed.some((name) => typeof wire?.[name] !== "function")) {
     throw new TenantctlError("DRIVER", "the pool's connections are not those of pg 8.23 or a newer pg 8", {
       hint: "npm install pg@8; pg-native can't be used",
