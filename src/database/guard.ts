@@ -3,7 +3,7 @@
 
 import type { AsyncResource } from "node:async_hooks";
 import type pg from "pg";
-import { identifier, searchPath } from "./quote.js";
+import { identifier, literal, searchPath } from "./quote.js";
 
 /**
  * What a connection may keep between two calls. `transaction`: nothing, since another client may get it (a transaction
@@ -68,6 +68,8 @@ const resets: readonly Sendable[] = [
   { text: "reset all" },
 ];
 const nothing: readonly Sendable[] = [];
+const settingsOfSession = `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings
+  where source = 'session' and name not in ('search_path', 'role', 'session_authorization')`;
 const unlock = "pg_catalog.pg_advisory_unlock_all()";
 
 // Nothing may come between these and a transaction's first query, and a `discard` would count as one.
@@ -90,12 +92,16 @@ export class Link {
   /** It is not the transaction that began with our search_path. */
   #replaced = false;
   #current: Guarded | undefined;
+  /** What the server said last of a transaction, since we listen. */
+  #status: string | null = null;
   /** Whether what is open is a transaction that began with us. */
   #ours = false;
   /** What is being handed to the wire: its first message that says what to run is preceded by ours. */
   submitting: Guarded | undefined;
   /** Not to be used again. */
   broken = false;
+  /** Sets again what the application has set in a new session, for every tenant to come. */
+  kept: readonly Sendable[] = nothing;
   /** The paths that it has served: a backend's catalog cache grows with each. */
   readonly visited = new Set<string>();
 
@@ -136,7 +142,7 @@ export class Link {
   }
 
   get status(): string | null {
-    return this.client.getTransactionStatus();
+    return this.#status ?? this.client.getTransactionStatus?.() ?? null;
   }
 
   /** Something was sent whose end has not come. */
@@ -144,9 +150,17 @@ export class Link {
     return this.#current !== undefined;
   }
 
-  /** The server has refused what was sent, and is about to say that it is ready. */
-  get failing(): boolean {
-    return this.#current?.refused === true;
+  /** The server is about to say that it is ready: nobody needs to do anything for it. */
+  get ending(): boolean {
+    return this.#current?.ending === true;
+  }
+
+  /** Keeps the settings that the session has just now; `ask` sends a query. */
+  async keepSettings(ask: (text: string) => Promise<pg.QueryResult>): Promise<void> {
+    if (this.mode !== "session") return;
+    const { rows } = await ask(settingsOfSession);
+    const calls = rows.map(({ name, value }) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
+    this.kept = calls.length === 0 ? nothing : [{ text: `select ${calls.join(", ")}` }];
   }
 
   /** What must precede a statement of this scope, as things are: `clean` implies `path`. */
@@ -175,6 +189,7 @@ export class Link {
   }
 
   #ready(status: string): void {
+    this.#status = status;
     const done = this.#current;
     this.#current = undefined;
     this.#ours = done !== undefined && status !== "I";
@@ -222,6 +237,10 @@ export class Guarded implements Submittable {
   /** What the server told that it did. */
   committed = false;
   rolledBack = false;
+  /** Its search_path was sent in a message before it: why that failed, if it did. Nothing goes in front of it. */
+  alone: (() => Error | undefined) | undefined;
+  /** The last of several that were sent as one: whoever asked for them has their results already. */
+  last = false;
   /** Its first message is out. */
   #under = false;
   /** How many commands of ours have not been answered yet. */
@@ -263,7 +282,7 @@ export class Guarded implements Submittable {
 
   submit(wire: Wire): Error | null | undefined {
     const { inner, link } = this;
-    const refusal = this.refusal();
+    const refusal = this.alone?.() ?? this.refusal();
     if (refusal !== undefined) return refusal;
     this.began = link.status;
     this.text = inner.text ?? "";
@@ -305,7 +324,14 @@ export class Guarded implements Submittable {
     }
   }
 
+  /** All that is still to come is the server's word that it is ready. */
+  get ending(): boolean {
+    const { readableEnded, state } = this.inner as { readableEnded?: boolean; state?: string }; // of a stream, of a cursor
+    return this.refused || this.last || readableEnded === true || state === "done";
+  }
+
   #statements(text: string, simple: boolean): readonly Sendable[] {
+    if (this.alone !== undefined) return nothing;
     const { path, clean } = this.link.needs(this.scope, text, simple);
     this.prefixed = path;
     this.cleans = clean;
@@ -313,8 +339,8 @@ export class Guarded implements Submittable {
     if (this.link.mode === "transaction") return clean ? [discard, ...this.#setPath(simple)] : this.#setPath(simple);
     if (!clean) return this.#setPath(simple);
     return simple
-      ? [...resets, { text: `select ${unlock}` }, ...this.#setPath(simple)]
-      : [...resets, ...this.#setPath(simple, unlock)];
+      ? [...resets, { text: `select ${unlock}` }, ...this.link.kept, ...this.#setPath(simple)]
+      : [...resets, ...this.link.kept, ...this.#setPath(simple, unlock)];
   }
 
   // In a text of its own it is no query, which leaves a transaction's isolation level to be chosen still. Else a query is
