@@ -42,6 +42,7 @@ export type ErrorCode =
   | "RELEASED"
   | "CLOSED"
   | "DRIVER"
+  | "POOL_EXHAUSTED"
   // one tenant's failure, or a run's
   | "SQL"
   | "MODULE"

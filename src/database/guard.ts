@@ -4,15 +4,11 @@
 import type { AsyncResource } from "node:async_hooks";
 import type pg from "pg";
 import { TenantctlError } from "../errors.js";
-import { type Need, prefixOf, type Sendable } from "./prefix.js";
-import { searchPath } from "./quote.js";
+import { type Need, type PoolMode, prefixOf, type Scope, type Sendable } from "./prefix.js";
+import { literal, searchPath } from "./quote.js";
 import { type Shape, shapeOf } from "./text.js";
 
-/**
- * What a connection may keep between two calls. `transaction`: nothing, since another client may get it (a transaction
- * pooler, a pool that somebody else uses too). `session`: it is ours alone.
- */
-export type PoolMode = "session" | "transaction";
+export type { PoolMode, Scope } from "./prefix.js";
 
 /** What pg calls a Submittable, with the handlers that its Client calls: a Query, a cursor, a stream. */
 export interface Submittable {
@@ -54,15 +50,8 @@ export interface Wire {
   removeListener(event: string, listener: () => void): unknown;
 }
 
-/** Which schemas a statement is for. */
-export interface Scope {
-  /** As search_path has them, quoted. */
-  readonly path: string;
-  /** The role that its statements have, where each tenant has one: always the same for a path. */
-  readonly role?: string | undefined;
-  /** Why it is not served any more: asked when a statement has waited for its connection. */
-  refusal(): Error | undefined;
-}
+const settingsOfSession = `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings
+  where source = 'session' and name not in ('search_path', 'role', 'session_authorization')`;
 
 // A transaction that goes on after a rollback was rolled back to a savepoint, unless the text opened another one.
 const opensAnother = /\b(chain|begin|start)\b/i;
@@ -88,6 +77,8 @@ export class Link {
   submitting: Guarded | undefined;
   /** Not to be used again. */
   broken = false;
+  /** Sets again what the application has set in a new session, for every tenant to come. */
+  kept: readonly Sendable[] = [];
   /** The paths that it has served: a backend's catalog cache grows with each. */
   readonly visited = new Set<string>();
 
@@ -140,9 +131,17 @@ export class Link {
     return this.#current !== undefined;
   }
 
-  /** The server has refused what was sent, and is about to say that it is ready. */
-  get failing(): boolean {
-    return this.#current?.refused === true;
+  /** The server is about to say that it is ready: nobody needs to do anything for it. */
+  get ending(): boolean {
+    return this.#current?.ending === true;
+  }
+
+  /** Keeps the settings that the session has just now; `ask` sends a query. */
+  async keepSettings(ask: (text: string) => Promise<pg.QueryResult>): Promise<void> {
+    if (this.mode !== "session") return;
+    const { rows } = await ask(settingsOfSession);
+    const calls = rows.map(({ name, value }) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
+    this.kept = calls.length === 0 ? [] : [{ text: `select ${calls.join(", ")}` }];
   }
 
   /** What must precede a statement of this scope, as things are: `clean` implies `path`. */
@@ -244,6 +243,10 @@ export class Guarded implements Submittable {
   /** What the server told that it did. */
   committed = false;
   rolledBack = false;
+  /** Its search_path was sent in a message before it: why that failed, if it did. Nothing goes in front of it. */
+  alone: (() => Error | undefined) | undefined;
+  /** The last of several that were sent as one: whoever asked for them has their results already. */
+  last = false;
   /** Its first message is out. */
   #under = false;
   /** How many commands of ours have not been answered yet. */
@@ -286,7 +289,8 @@ export class Guarded implements Submittable {
   submit(wire: Wire): Error | null | undefined {
     const { inner, link } = this;
     this.text = inner.text ?? wire.parsedStatements?.[inner.name ?? ""] ?? "";
-    const refusal = this.refusal() ?? link.refusal(this.text, inner.requiresPreparation?.() ?? this.text !== "");
+    const refusal =
+      this.alone?.() ?? this.refusal() ?? link.refusal(this.text, inner.requiresPreparation?.() ?? this.text !== "");
     if (refusal !== undefined) return refusal;
     this.began = link.status;
     const forget = link.changesOwner(this.scope) ? forgetNamed(wire) : undefined;
@@ -351,10 +355,16 @@ export class Guarded implements Submittable {
     for (const statement of this.#take(this.link.needs(this.scope, shapeOf(this.text)), true)) send(statement);
   }
 
+  /** All that is still to come is the server's word that it is ready. */
+  get ending(): boolean {
+    const { readableEnded, state } = this.inner as { readableEnded?: boolean; state?: string }; // of a stream, of a cursor
+    return this.refused || this.last || readableEnded === true || state === "done";
+  }
+
   #take(need: Need, extended: boolean): readonly Sendable[] {
     this.#under = true;
-    this.need = need;
-    const statements = prefixOf(need, this.link.mode, this.scope, extended);
+    this.need = this.alone === undefined ? need : nothingNeeded;
+    const statements = prefixOf(this.need, this.link, this.scope, extended);
     this.#ahead = statements.length;
     return statements;
   }

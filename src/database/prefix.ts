@@ -1,7 +1,22 @@
 // The database room: what goes in front of a statement, so that it is answered from its scope's schemas and meets nobody's traces.
 
-import type { PoolMode, Scope } from "./guard.js";
 import { identifier } from "./quote.js";
+
+/**
+ * What a connection may keep between two calls. `transaction`: nothing, since another client may get it (a transaction
+ * pooler, a pool that somebody else uses too). `session`: it is ours alone.
+ */
+export type PoolMode = "session" | "transaction";
+
+/** Which schemas a statement is for. */
+export interface Scope {
+  /** As search_path has them, quoted. */
+  readonly path: string;
+  /** The role that its statements have, where each tenant has one: always the same for a path. */
+  readonly role?: string | undefined;
+  /** Why it is not served any more: asked when a statement has waited for its connection. */
+  refusal(): Error | undefined;
+}
 
 /** What must go in front of a statement. */
 export interface Need {
@@ -45,8 +60,18 @@ const leftovers: readonly Sendable[] = [
 
 const nothing: readonly Sendable[] = [];
 
-/** @param extended statement by statement, rather than as one text. */
-export function prefixOf(need: Need, mode: PoolMode, scope: Scope, extended: boolean): readonly Sendable[] {
+/**
+ * What goes in front of a statement.
+ *
+ * @param kept sets again what every tenant's session is to have.
+ * @param extended statement by statement, rather than as one text.
+ */
+export function prefixOf(
+  need: Need,
+  { mode, kept }: { mode: PoolMode; kept: readonly Sendable[] },
+  scope: Scope,
+  extended: boolean,
+): readonly Sendable[] {
   if (!need.path) return nothing;
   if (mode === "transaction") {
     const clean = need.clean ? leftovers : nothing;
@@ -55,11 +80,12 @@ export function prefixOf(need: Need, mode: PoolMode, scope: Scope, extended: boo
     return [...clean, ...(extended ? query(scope, true) : commands("local", scope))];
   }
   const clean = need.clean ? (extended ? [discardAll] : discards) : nothing;
-  if (!need.commits) return [...clean, ...(extended ? query(scope, false) : commands("session", scope))];
+  const again = need.clean ? kept : nothing;
+  if (!need.commits) return [...clean, ...again, ...(extended ? query(scope, false) : commands("session", scope))];
   // DISCARD ALL is a transaction by itself.
   return extended
-    ? [...clean, begin, ...commands("session", scope), commit]
-    : [begin, ...clean, ...commands("session", scope), commit];
+    ? [...clean, begin, ...again, ...commands("session", scope), commit]
+    : [begin, ...clean, ...again, ...commands("session", scope), commit];
 }
 
 function commands(how: "session" | "local", { path, role }: Scope): Sendable[] {

@@ -4,13 +4,15 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { IncomingMessage } from "node:http";
 import type { DatabaseSettings } from "../config/connection.js";
 import { databaseAt, type LoadOptions, loadConfig } from "../config/load.js";
+import type { Turn } from "../database/checkout.js";
+import { type Driver, driverOf } from "../database/driver.js";
 import {
+  type Client,
   type FollowingPool,
   follow,
   openFollowing,
   type Pool,
   type PoolClient,
-  type Turn,
 } from "../database/follow.js";
 import type { PoolMode, Scope } from "../database/guard.js";
 import { searchPath } from "../database/quote.js";
@@ -41,7 +43,33 @@ import { type PerTenantOptions, perTenant } from "./per-tenant.js";
 import { configRegistry, givenRegistry, type TenantSource } from "./registry.js";
 import { inTransaction, type TransactionOptions } from "./transaction.js";
 
-export interface TenancyOptions extends DirectoryOptions {
+/** How connections are opened and waited for. */
+export interface PoolSettings {
+  /** How many connections a pool of our own opens. Default: 10. */
+  maxConnections?: number;
+  /** When a pool of our own closes a connection that nobody needs, in milliseconds. Default: never (0). */
+  idleTimeoutMs?: number;
+  /**
+   * How long a statement waits for a connection to become free, in milliseconds, before it fails with POOL_EXHAUSTED; 0 waits for
+   * ever. Default: 30000.
+   */
+  acquireTimeoutMs?: number;
+  /**
+   * `session` where connections are sessions that nobody else uses, `transaction` where they are not: behind a transaction
+   * pooler, or in a `pool` that is used beside this. Default: asked of the database; `transaction` for a `pool`.
+   */
+  poolMode?: PoolMode;
+}
+
+/** Another database, or another way to the same one, that follows the same current tenant. */
+export interface FollowTarget extends PoolSettings {
+  /** Its URL. The pool is closed with the tenancy. */
+  database?: string;
+  /** In place of a URL: a pool of pg that is there already, and that stays open. */
+  pool?: Pool;
+}
+
+export interface TenancyOptions extends DirectoryOptions, PoolSettings {
   /** The config file, or where and how to look for it. Default: as the command looks for it. */
   config?: string | LoadOptions;
   /** A database URL that goes before the config's: the application's role is seldom the owner's. */
@@ -57,13 +85,6 @@ export interface TenancyOptions extends DirectoryOptions {
    * config's; `schema` where none is needed.
    */
   isolation?: "schema" | "role";
-  /** How many connections a pool of our own opens. Default: 10. */
-  maxConnections?: number;
-  /**
-   * `session` where connections are sessions that nobody else uses, `transaction` where they are not: behind a transaction
-   * pooler, or in a `pool` that is used beside this. Default: asked of the database; `transaction` for a `pool`.
-   */
-  poolMode?: PoolMode;
 }
 
 /** The tenants of an application, and its database. */
@@ -102,6 +123,20 @@ export interface Tenancy {
   /** A pool of pg, to look at, that follows the current tenant: for Kysely, Drizzle, Knex. For Prisma's adapter see `perTenant`. */
   readonly pool: Pool;
   /**
+   * A client of pg, to look at, that connects at its first statement, for the tenant that is current then, and whose connection goes
+   * back to the pool when nothing is under way and no transaction is open. SET, LISTEN and temporary tables last no longer.
+   */
+  client(): Client;
+  /** The module pg, to look at, whose clients are such: for ORMs that open clients of their own (Sequelize, TypeORM, MikroORM). */
+  readonly driver: Driver;
+  /**
+   * A second pool with the same guards, such as one of a read replica: it has the tenants' schemas too, and under roles the same
+   * roles.
+   *
+   * @throws as `createTenancy`; TenantctlError USAGE where neither a URL nor a pool is given, or both.
+   */
+  follow(target: FollowTarget): Promise<Pool>;
+  /**
    * For what must not be shared by tenants, such as a Prisma client, which writes the schema's name into its SQL, and a loader that
    * collects what is asked for: the function that it returns gives the current tenant's own.
    */
@@ -118,7 +153,7 @@ export interface Tenancy {
   hono<Context extends HonoContextLike = HonoContextLike>(options?: HonoOptions<Context>): HonoMiddleware<Context>;
   /** For whatever takes a `Request` and gives a `Response`. */
   fetch<Rest extends unknown[]>(handler: FetchHandler<Rest>, options?: FetchOptions): FetchHandler<Rest>;
-  /** Ends a pool of our own when all its connections are back; a pool that was given stays open. */
+  /** Ends the pools of our own when all their connections are back; a pool that was given stays open. */
   close(): Promise<void>;
 }
 
@@ -144,30 +179,63 @@ export async function createTenancy(options: TenancyOptions = {}): Promise<Tenan
     path: searchPath([schema, ...sharedSchemas]),
     role: database === undefined ? undefined : tenantRole(database, schema),
   }));
+  const pools: FollowingPool[] = [];
+  const open = async (target: PoolSettings & { pool?: Pool | undefined }, at: () => DatabaseSettings) => {
+    // it is nobody's, whoever asks for it
+    const following = await current.exit(() => openPool(target, at, turn));
+    pools.push(following);
+    return following;
+  };
   try {
-    const following = options.pool
-      ? follow(options.pool, turn, options.poolMode ?? "transaction", false)
-      : await openFollowing(settings(), turn, options.maxConnections ?? 10, options.poolMode);
+    const following = await open(options, settings);
     if (isolation === "role") {
       database = await following.databaseName().catch(async (error: unknown) => {
         await following.close();
         throw error;
       });
     }
-    return tenancyOf(directory, current, following, close);
+    let closed = false;
+    return tenancyOf(directory, current, following.pool, {
+      async follow(target) {
+        if (closed) throw new TenantctlError("CLOSED", "the tenancy is closed");
+        if ((target.database === undefined) === (target.pool === undefined)) throw oneOfBoth();
+        return (await open(target, () => databaseAt({ database: target.database }))).pool;
+      },
+      async close() {
+        closed = true;
+        await close();
+        await Promise.all(pools.map((opened) => opened.close()));
+      },
+    });
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+async function openPool(
+  { pool, poolMode, maxConnections = 10, idleTimeoutMs = 0, acquireTimeoutMs = 30_000 }: FollowTarget,
+  settings: () => DatabaseSettings,
+  turn: Turn,
+): Promise<FollowingPool> {
+  if (pool !== undefined)
+    return follow(pool, turn, { mode: poolMode ?? "transaction", owned: false, acquireTimeoutMs });
+  return await openFollowing(settings(), turn, { mode: poolMode, maxConnections, idleTimeoutMs, acquireTimeoutMs });
+}
+
+function oneOfBoth(): TenantctlError {
+  return new TenantctlError("USAGE", "follow takes either a database URL or a pool", {
+    hint: "tenancy.follow({ database: process.env.REPLICA_URL })",
+  });
+}
+
 function tenancyOf(
   directory: Directory,
   current: AsyncLocalStorage<string>,
-  following: FollowingPool,
-  close: () => Promise<void>,
+  pool: Pool,
+  pools: Pick<Tenancy, "follow" | "close">,
 ): Tenancy {
-  const { pool } = following;
+  const driver = driverOf(pool);
   const tenants: Tenants = {
     run: (tenant, fn) => current.run(tenant.name, fn),
     resolveHost: directory.byHost,
@@ -196,6 +264,8 @@ function tenancyOf(
     query: pool.query as PoolClient["query"],
     transaction: (fn, options) => inTransaction(pool, fn, options),
     pool,
+    client: () => new driver.Client(),
+    driver,
     perTenant: (make, options) =>
       perTenant(
         () => {
@@ -210,10 +280,7 @@ function tenancyOf(
     fastify: (options) => fastifyPlugin(tenants, options),
     hono: (options) => honoMiddleware(tenants, options),
     fetch: (handler, options) => fetchHandler(tenants, handler, options),
-    async close() {
-      await close();
-      await following.close();
-    },
+    ...pools,
   };
 }
 
