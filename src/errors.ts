@@ -68,8 +68,17 @@ export interface ErrorOptionsWithHint {
   cause?: unknown;
 }
 
+// An application may load the library twice: by `import` and by `require`.
+const brand = Symbol.for("tenantctl.error");
+
 /** An expected error: one line for the user, a stable code for machines, a hint where there is one. */
 export class TenantctlError extends Error {
+  static override [Symbol.hasInstance](thing: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: a subclass asks for its own
+    if (this !== TenantctlError) return Object.prototype.isPrototypeOf.call(this.prototype, thing as object);
+    return typeof thing === "object" && thing !== null && brand in thing;
+  }
+  readonly [brand] = true;
   override readonly name: string = "TenantctlError";
   readonly code: ErrorCode;
   readonly hint: string | undefined;

@@ -47,6 +47,26 @@ describe.each(ways.filter(({ way }) => way !== "pooler" || pgbouncerAvailable))(
       expect(tenancy.pool.idleCount).toBe(tenancy.pool.totalCount);
     }
 
+    async function openMikro() {
+      const notes = new MikroSchema<Note>({
+        name: "notes",
+        properties: { id: { type: "integer", primary: true }, owner: { type: "text" } },
+      });
+      class Dialect extends PostgreSqlKnexDialect {
+        _driver() {
+          return tenancy.driver;
+        }
+      }
+      const orm = await MikroORM.init({
+        driver: PostgreSqlDriver,
+        driverOptions: { client: Dialect, version: "14" },
+        dbName: "tenants",
+        entities: [notes],
+        connect: false,
+      } as never);
+      return { orm, notes };
+    }
+
     test("Sequelize", async () => {
       const sequelize = new Sequelize({
         dialect: "postgres",
@@ -112,23 +132,7 @@ describe.each(ways.filter(({ way }) => way !== "pooler" || pgbouncerAvailable))(
     });
 
     test("MikroORM, an EntityManager for each request", async () => {
-      const notes = new MikroSchema<Note>({
-        name: "notes",
-        properties: { id: { type: "integer", primary: true }, owner: { type: "text" } },
-      });
-      class Dialect extends PostgreSqlKnexDialect {
-        _driver() {
-          return tenancy.driver;
-        }
-      }
-      const orm = await MikroORM.init({
-        driver: PostgreSqlDriver,
-        driverOptions: { client: Dialect, version: "14" },
-        dbName: "tenants",
-        entities: [notes],
-        connect: false,
-        discovery: { warnWhenNoEntities: false },
-      } as never);
+      const { orm, notes } = await openMikro();
       await inTurns(async (me) => {
         const manager = orm.em.fork();
         expect(await manager.findOne(notes, { id: 1 })).toMatchObject({ id: 1, owner: me });
@@ -142,6 +146,20 @@ describe.each(ways.filter(({ way }) => way !== "pooler" || pgbouncerAvailable))(
       });
       await expectNoRow(93);
       await expect(orm.em.fork().findOne(notes, { id: 1 })).rejects.toMatchObject({ code: "NO_TENANT" });
+      await orm.close();
+    });
+
+    test("MikroORM's result cache answers one tenant's rows to another, unless its key names the tenant", async () => {
+      const { orm, notes } = await openMikro();
+      const first = async (cache: number | [string, number]) =>
+        (await orm.em.fork().findOne(notes, { id: 1 }, { cache }))?.owner;
+      const each = async (cache: () => number | [string, number]) => {
+        const seen = [];
+        for (const me of names) seen.push(await tenancy.withTenant(me, () => first(cache())));
+        return seen;
+      };
+      expect(await each(() => 60_000)).toEqual(["thor", "thor"]); // as docs/runtime.md warns
+      expect(await each(() => [`${tenancy.currentTenant()?.name}:note`, 60_000])).toEqual(["thor", "loki"]);
       await orm.close();
     });
 
