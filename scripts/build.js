@@ -49,7 +49,11 @@ async function bundle(folder) {
  */
 async function bundleCommonJs(folder) {
   const build = await rolldown({
-    input: { index: "src/index.ts", "runtime/index": "src/runtime/index.ts" },
+    input: {
+      index: "src/index.ts",
+      "runtime/index": "src/runtime/index.ts",
+      "runtime/file-thread": "src/runtime/file-thread.ts",
+    },
     external: /^[^./]/,
     platform: "node",
     plugins: [{ name: "require what is installed", renderChunk: requireInstalled }],
@@ -64,7 +68,8 @@ async function bundleCommonJs(folder) {
   await build.close();
   writeFileSync(`${folder}/cjs/package.json`, '{ "type": "commonjs" }\n');
   for (const chunk of output.output) {
-    if (chunk.type === "chunk" && chunk.isEntry) await writeCommonJsTypes(folder, chunk.name, chunk.exports);
+    if (chunk.type === "chunk" && chunk.isEntry && chunk.exports.length > 0)
+      await writeCommonJsTypes(folder, chunk.name, chunk.exports);
   }
 }
 

@@ -90,6 +90,8 @@ export class Link {
     this.mode = mode;
     this.wire.on("parameterStatus", (message: { parameterName: string; parameterValue: string }) => {
       if (message.parameterName === "search_path") this.#reported = normalised(message.parameterValue);
+      // A text is read before what stands in front of it is done: nobody else's may be read by these.
+      if (readsTexts.has(message.parameterName)) this.broken = true;
     });
     this.#intercept();
     // Before pg's own listener, which hands out the result and sends what comes next.
@@ -222,6 +224,8 @@ export class Link {
     else if (done.need.path && !done.refused) this.#unset = false;
   }
 }
+
+const readsTexts = new Set(["standard_conforming_strings", "client_encoding"]);
 
 function textContinues(message: string, hint: string): TenantctlError {
   return new TenantctlError("TEXT_CONTINUES", message, { hint });

@@ -122,12 +122,19 @@ function skip(text: string, from: number, opened: string, escapes: boolean): num
   return end === -1 ? text.length : end + opened.length;
 }
 
+const continued = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*(?=[\n\r]))*'/y;
+
 function endOfQuoted(text: string, from: number, quote: string, escapes: boolean): number {
   for (let at = from; at < text.length; at++) {
     if (escapes && text[at] === "\\") at++;
     else if (text[at] === quote) {
-      if (text[at + 1] !== quote) return at + 1;
-      at++;
+      if (text[at + 1] === quote) at++;
+      else {
+        // Behind a line's end a string goes on, as what it began as.
+        continued.lastIndex = at + 1;
+        if (quote === '"' || !continued.test(text)) return at + 1;
+        at = continued.lastIndex - 1;
+      }
     }
   }
   return text.length;

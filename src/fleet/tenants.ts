@@ -116,8 +116,9 @@ export async function createTenant(
 /** Lists a tenant in the transaction of its schema, where the registry is in that database. Whoever gave the name up did it under the same lock. */
 function listing(fleet: Fleet, tenant: Tenant, { reuseName = false }: NewTenantOptions): Alongside {
   return async (client: Client) => {
-    if (!reuseName) await requireUnretired(client, [tenant]);
+    // Adding waits for whoever removes a tenant at the moment: what that retired is seen after it.
     if (fleet.registry.inDatabase) await fleet.registry.add(tenant, client);
+    if (!reuseName) await requireUnretired(client, [tenant]);
   };
 }
 
@@ -254,8 +255,9 @@ async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, { reuseName 
         },
       );
     }
-    if (!reuseName) await requireUnretired(client, [tenant]);
+    if (!reuseName && !fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
     await fleet.registry.add(tenant, client);
+    if (!reuseName && fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
   });
 }
 

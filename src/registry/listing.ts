@@ -26,7 +26,7 @@ export async function readListing(
     return undefined;
   });
   if (version !== undefined && version === known) return undefined;
-  return { rows: version === undefined ? await whole(client, select) : await inBatches(client, select), version };
+  return version === undefined ? { rows: await whole(client, select), version } : await inBatches(client, select);
 }
 
 // The sum does not depend on an order, which a query need not have.
@@ -38,13 +38,19 @@ async function digest(client: Client, select: string): Promise<string> {
   return rows[0]?.version ?? "";
 }
 
-async function inBatches(client: Client, select: string): Promise<Row[]> {
-  await single(client, `declare listing no scroll cursor for\n${select}`);
+// The version is that of the rows which were read: they may be others than a moment before.
+async function inBatches(client: Client, select: string): Promise<Listing> {
+  const hash = `hashtextextended(listed::text, 0)::text as "tenantctl hash"`;
+  await single(client, `declare listing no scroll cursor for select listed.*, ${hash} from (\n${select}\n) as listed`);
   const all: Row[] = [];
+  let sum = 0n;
   for (;;) {
-    const { rows } = await client.query<Row & object>(`fetch ${rowsPerBatch} from listing`);
-    for (const row of rows) all.push(row);
-    if (rows.length < rowsPerBatch) return all;
+    const { rows } = await client.query<Row & { "tenantctl hash": string }>(`fetch ${rowsPerBatch} from listing`);
+    for (const row of rows) {
+      sum += BigInt(row["tenantctl hash"]);
+      all.push(row);
+    }
+    if (rows.length < rowsPerBatch) return { rows: all, version: `${all.length} ${sum}` };
   }
 }
 

@@ -111,11 +111,16 @@ export async function openDirectory(
   }
   nobody.runInAsyncScope(schedule);
 
-  async function find(look: () => Tenant | undefined): Promise<Tenant | undefined> {
+  // Whoever asks for the same one as somebody who waits, waits with them.
+  const waiting = new Map<string, Promise<void>>();
+  async function find(key: string, look: () => Tenant | undefined): Promise<Tenant | undefined> {
     const found = look();
     if (found !== undefined || closed) return found;
-    if (next === undefined && performance.now() - beganAt < missMs) return undefined;
-    await refresh();
+    const asked = waiting.get(key);
+    if (asked === undefined && next === undefined && performance.now() - beganAt < missMs) return undefined;
+    const answered = asked ?? refresh().finally(() => waiting.delete(key));
+    waiting.set(key, answered);
+    await answered;
     return look();
   }
 
@@ -126,11 +131,11 @@ export async function openDirectory(
   return {
     byName,
     byHost: (host) => known.hosts.find(host),
-    findByName: (name) => find(() => byName(name)),
+    findByName: (name) => find(`name ${name}`, () => byName(name)),
     async findByHost(host) {
       const found = known.hosts.find(host);
       if (found !== undefined || hostOf(host) === undefined) return found; // no registry has what is no host
-      return await find(() => known.hosts.find(host));
+      return await find(`host ${host}`, () => known.hosts.find(host));
     },
     list({ state = "active", label = {} } = {}) {
       const labels = Object.entries(label);

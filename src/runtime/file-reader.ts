@@ -9,7 +9,7 @@ import { readRows } from "./file-rows.js";
 
 /** What the thread sends: some rows, or why there are none. */
 export type FileMessage =
-  | { rows: Row[] }
+  | { rows: Row[]; last: boolean }
   | { error: { code: string | undefined; message: string; hint: string | undefined } };
 
 // Where somebody has bundled us into one file, there is none beside it.
@@ -22,17 +22,17 @@ const thread = new URL("./file-thread.js", import.meta.url);
  */
 export async function listFile(options: LoadOptions): Promise<Row[]> {
   if (thread.protocol !== "file:" || !existsSync(thread)) return await readRows(options);
-  const { env = process.env, ...rest } = options;
-  const worker = new Worker(thread, { workerData: { ...rest, env: { ...env } } });
+  const worker = new Worker(thread, { workerData: options.env ? { ...options, env: { ...options.env } } : options });
   worker.unref();
   const rows: Row[] = [];
   return await new Promise((resolve, reject) => {
     worker.on("message", (message: FileMessage) => {
-      if ("rows" in message) for (const row of message.rows) rows.push(row);
-      else reject(errorOf(message.error));
+      if ("error" in message) return reject(errorOf(message.error));
+      for (const row of message.rows) rows.push(row);
+      if (message.last) resolve(rows);
     });
     worker.once("error", reject);
-    worker.once("exit", () => resolve(rows)); // after its last message; what was rejected stays so
+    worker.once("exit", () => reject(new Error("the thread that reads the config ended too early"))); // no word after the last one
   });
 }
 

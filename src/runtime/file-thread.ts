@@ -11,10 +11,14 @@ const rowsPerMessage = 500;
 
 const tell = (message: FileMessage) => parentPort?.postMessage(message);
 
-try {
+async function readAndTell(): Promise<void> {
   const rows = await readRows(workerData as LoadOptions);
-  for (let at = 0; at < rows.length; at += rowsPerMessage) tell({ rows: rows.slice(at, at + rowsPerMessage) });
-} catch (error) {
+  for (let at = 0; at < rows.length; at += rowsPerMessage)
+    tell({ rows: rows.slice(at, at + rowsPerMessage), last: false });
+  tell({ rows: [], last: true });
+}
+
+readAndTell().catch((error: unknown) => {
   const known = error instanceof TenantctlError ? error : undefined;
   tell({
     error: {
@@ -23,4 +27,4 @@ try {
       hint: known?.hint,
     },
   });
-}
+});

@@ -18,6 +18,8 @@ export class Hosts {
   /** By what comes after `*.`. */
   readonly #wildcards = new Map<string, Tenant>();
   readonly #names = new Map<string, Tenant>();
+  /** Hosts of tenants that are not served, and how many claim each: no wildcard leads on from them. */
+  readonly #blocked = new Map<string, number>();
   readonly #parent: string | undefined;
   /** Other spellings of known hosts, as headers had them: with a port, in upper case. */
   readonly #spellings = new Map<string, Tenant>();
@@ -46,6 +48,17 @@ export class Hosts {
     if (this.#parent !== undefined) this.#names.delete(name.toLowerCase());
   }
 
+  /** Lets nobody's wildcard or subdomain lead to these hosts of a tenant that is not served; `by` -1 takes that back. */
+  block(hosts: readonly string[], name: string | undefined, by: 1 | -1): void {
+    this.#spellings.clear();
+    const subdomain = this.#parent === undefined || name === undefined ? [] : [`${name.toLowerCase()}.${this.#parent}`];
+    for (const host of [...hosts, ...subdomain]) {
+      const count = (this.#blocked.get(host) ?? 0) + by;
+      if (count === 0) this.#blocked.delete(host);
+      else this.#blocked.set(host, count);
+    }
+  }
+
   /** How many other spellings it knows at the moment. */
   get remembered(): number {
     return this.#spellings.size;
@@ -64,7 +77,7 @@ export class Hosts {
     const tenant =
       this.#exact.get(host) ??
       (dot > 0 && parent === this.#parent ? this.#names.get(host.slice(0, dot)) : undefined) ??
-      (dot > 0 ? this.#wildcards.get(parent) : undefined);
+      (dot > 0 && !this.#blocked.has(host) ? this.#wildcards.get(parent) : undefined);
     if (tenant === undefined) return undefined;
     if (this.#spellings.size >= maxSpellings) this.#spellings.clear();
     this.#spellings.set(header, tenant);

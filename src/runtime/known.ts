@@ -3,7 +3,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { pathInWords } from "../config/problems.js";
 import type { Tenant } from "../registry/index.js";
-import { shown } from "../registry/names.js";
+import { foldHost, shown } from "../registry/names.js";
 import { type Row, readRow } from "../registry/rows.js";
 import type { Reserved } from "../registry/tenants.js";
 import { Hosts, type HostsOptions } from "./hosts.js";
@@ -15,6 +15,9 @@ interface Entry {
   /** Undefined where it is none. */
   tenant: Tenant | undefined;
   problems: readonly string[];
+  /** Its hosts, right or wrong, while they are blocked: it is not served. */
+  hosts: readonly string[];
+  blocked: boolean;
   /** The reading that had it last, and how often it had it. */
   reading: number;
   times: number;
@@ -24,8 +27,6 @@ interface Entry {
 
 // Nothing else runs during a piece of work.
 const pieceMs = 3;
-// So many rows that changed are one piece: whoever asks sees all of them changed, or none.
-const rowsAtOnce = 500;
 
 /**
  * The tenants of the last reading. The next one changes what differs: of several rows that claim one name, schema or host, the one that
@@ -64,7 +65,7 @@ export class Known {
     for (const row of rows) {
       const wait = pause();
       if (wait !== undefined) await wait;
-      const text = JSON.stringify([row.name, row.schema, row.hosts, row.labels, row.state]);
+      const text = textOf(row);
       const known = this.#entries.get(text) ?? fresh.get(text);
       if (known === undefined) fresh.set(text, this.#read(text, row));
       else {
@@ -79,18 +80,16 @@ export class Known {
       if (wait !== undefined) await wait;
       if (entry.reading !== this.#reading) gone.push(entry);
     }
-    await this.#apply(
-      gone,
-      [...fresh.values()],
-      recounted,
-      gone.length + fresh.size > rowsAtOnce ? pause : () => undefined,
-    );
+    await this.#apply(gone, [...fresh.values()], recounted, pause);
   }
 
   #read(text: string, row: Row): Entry {
-    return { text, ...readRow(row, this.reserved), reading: this.#reading, times: 1, good: false };
+    const read = readRow(row ?? {}, this.reserved);
+    const hosts = read.tenant?.hosts ?? hostsOf(row);
+    return { text, ...read, hosts, blocked: false, reading: this.#reading, times: 1, good: false };
   }
 
+  // What new rows claim is entered first, so that it is seen who collides; then each tenant changes in one piece.
   async #apply(
     gone: readonly Entry[],
     fresh: readonly Entry[],
@@ -99,15 +98,19 @@ export class Known {
   ): Promise<void> {
     /** What tenants had whose rows changed, by whose it was. */
     const held = new Map<string, string>();
-    for (const entry of gone) {
-      const wait = pause();
-      if (wait !== undefined) await wait;
-      this.#withdraw(entry, unsure, held);
-    }
+    const successors = new Map<string, Entry[]>();
     for (const entry of fresh) {
       const wait = pause();
       if (wait !== undefined) await wait;
       this.#enter(entry, unsure);
+      const name = entry.tenant?.name;
+      if (name !== undefined) successors.set(name, [...(successors.get(name) ?? []), entry]);
+    }
+    for (const entry of gone) {
+      const wait = pause();
+      if (wait !== undefined) await wait;
+      this.#withdraw(entry, unsure, held);
+      for (const next of successors.get(entry.tenant?.name ?? "") ?? []) this.#judge(next, held);
     }
     for (const entry of unsure) {
       const wait = pause();
@@ -116,11 +119,18 @@ export class Known {
     }
   }
 
+  #block(entry: Entry, blocked: boolean): void {
+    if (entry.blocked === blocked) return;
+    entry.blocked = blocked;
+    this.hosts.block(entry.hosts, entry.tenant?.name, blocked ? 1 : -1);
+  }
+
   #withdraw(entry: Entry, unsure: Set<Entry>, held: Map<string, string>): void {
     const { text, tenant, good } = entry;
     this.#entries.delete(text);
     this.#wrong.delete(entry);
     unsure.delete(entry);
+    this.#block(entry, false);
     if (tenant === undefined) return;
     if (good) {
       this.tenants.delete(tenant.name);
@@ -140,6 +150,7 @@ export class Known {
     this.#entries.set(text, entry);
     if (tenant === undefined) {
       this.#wrong.set(entry, problems);
+      this.#block(entry, true);
       return;
     }
     unsure.add(entry);
@@ -168,12 +179,26 @@ export class Known {
       entry.good = true;
       this.#wrong.delete(entry);
       this.tenants.set(tenant.name, tenant);
+      this.#block(entry, tenant.state === "archived");
       if (tenant.state !== "archived") this.hosts.add(tenant);
       return;
     }
+    this.#block(entry, true);
     const others = this.#claims.get(clash)?.flatMap((other) => (other === entry ? [] : (other.tenant?.name ?? [])));
     this.#wrong.set(entry, [`${pathInWords([tenant.name])}: ${clashText(clash, others?.[0])}`]);
   }
+}
+
+/** All that a row holds, whatever that is. */
+function textOf(row: Row | null): string {
+  const plain = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+  return JSON.stringify([row?.name, row?.schema, row?.hosts, row?.labels, row?.state], plain);
+}
+
+/** The hosts of a row that is none. */
+function hostsOf(row: Row | null): string[] {
+  const hosts: unknown[] = [row?.hosts ?? []].flat();
+  return hosts.filter((host) => typeof host === "string").map(foldHost);
 }
 
 /** Gives way to whatever else waits, now and then. */

@@ -59,8 +59,8 @@ function fileRegistry(config: Config, options: LoadOptions): Listed {
 async function versionOf(file: string): Promise<string | undefined> {
   if (!/\.(json|jsonc|ya?ml)$/.test(file)) return undefined;
   try {
-    const { ino, size, mtimeNs } = await stat(file, { bigint: true });
-    return `${ino} ${size} ${mtimeNs}`;
+    const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
   } catch {
     return undefined; // reading it says what is wrong
   }

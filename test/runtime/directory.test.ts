@@ -233,6 +233,44 @@ describe("a registry that is wrong", () => {
     expect(errors).toMatchObject([{ code: "REGISTRY_INVALID", problems: { length: 3 } }]);
   });
 
+  test("leads nobody to another tenant's wildcard in place of one that is left out or archived", async () => {
+    const { registry, directory } = await directoryOf(["thor"], { refreshMs: never, missMs: 0 });
+    const any = { ...tenantNamed("any"), hosts: ["*.polls.local"] };
+    const wrong: Tenant[] = [
+      { ...tenantNamed("loki"), schema: "thor" },
+      { ...tenantNamed("loki"), schema: "pg_x" },
+      { ...tenantNamed("loki"), state: "archived" },
+      { ...tenantNamed("loki"), labels: { n: 1n as never } },
+    ];
+    for (const loki of wrong) {
+      registry.list = [any, tenantNamed("thor"), loki];
+      await directory.findByName("nobody");
+      expect(directory.byHost("loki.polls.local")).toBeUndefined();
+      expect(directory.byHost("odin.polls.local")).toMatchObject({ name: "any" });
+    }
+    registry.list = [any, tenantNamed("thor")];
+    await directory.findByName("nobody");
+    expect(directory.byHost("loki.polls.local")).toMatchObject({ name: "any" });
+  });
+
+  test("of rows that change all at once never one is away", async () => {
+    const names = Array.from({ length: 5_000 }, (_, at) => `t${at}`);
+    const { registry, directory } = await directoryOf(names, { refreshMs: never, missMs: 0 });
+    registry.list = names.map((name) => ({ ...tenantNamed(name), labels: { plan: "gold" } }));
+    let done = false;
+    const reading = directory.findByName("nobody").finally(() => {
+      done = true;
+    });
+    let looks = 0;
+    for (; !done; looks++) {
+      await new Promise(setImmediate);
+      expect(directory.list()).toHaveLength(5_000);
+    }
+    await reading;
+    expect(looks).toBeGreaterThan(2);
+    expect(directory.list({ label: { plan: "gold" } })).toHaveLength(5_000);
+  });
+
   test("holds rows that are no tenants at all: they are left out", async () => {
     const rows = [
       null,

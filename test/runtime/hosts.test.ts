@@ -77,6 +77,19 @@ describe("a Host header leads to a tenant", () => {
     expect(["x", "b", "c", "b2"].map((name) => some.find(`${name}.polls.local`)?.name)).toEqual(["a", "b", "c", "d"]);
   });
 
+  test("no wildcard leads to the host of a tenant that is not served", () => {
+    const some = hostsOf([tenant("any", "*.polls.local"), tenant("b")], { subdomainsOf: "polls.local" });
+    some.block(["loki.polls.local"], "odin", 1);
+    expect(["loki", "odin", "b", "x"].map((name) => some.find(`${name}.polls.local`)?.name)).toEqual([
+      undefined,
+      undefined,
+      "b",
+      "any",
+    ]);
+    some.block(["loki.polls.local"], "odin", -1);
+    expect(some.find("loki.polls.local")?.name).toBe("any");
+  });
+
   test("a parent that is no host is refused", () => {
     expect(() => new Hosts({ subdomainsOf: "no host" })).toThrow("is no host");
   });
