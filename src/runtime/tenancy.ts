@@ -6,15 +6,8 @@ import type { DatabaseSettings } from "../config/connection.js";
 import { databaseAt, type LoadOptions, loadConfig } from "../config/load.js";
 import type { Turn } from "../database/checkout.js";
 import { type Driver, driverOf } from "../database/driver.js";
-import {
-  type Client,
-  type FollowingPool,
-  follow,
-  openFollowing,
-  type Pool,
-  type PoolClient,
-} from "../database/follow.js";
-import type { PoolMode, Scope } from "../database/guard.js";
+import type { Client, Pool, PoolClient } from "../database/follow.js";
+import type { Scope } from "../database/guard.js";
 import { searchPath } from "../database/quote.js";
 import { tenantRole } from "../database/roles.js";
 import { TenantctlError } from "../errors.js";
@@ -40,34 +33,9 @@ import {
   honoMiddleware,
 } from "./fetch.js";
 import { type PerTenantOptions, perTenant } from "./per-tenant.js";
+import { type FollowTarget, openPool, type PoolSettings, Pools } from "./pools.js";
 import { configRegistry, givenRegistry, type TenantSource } from "./registry.js";
 import { inTransaction, type TransactionOptions } from "./transaction.js";
-
-/** How connections are opened and waited for. */
-export interface PoolSettings {
-  /** How many connections a pool of our own opens. Default: 10. */
-  maxConnections?: number;
-  /** When a pool of our own closes a connection that nobody needs, in milliseconds. Default: never (0). */
-  idleTimeoutMs?: number;
-  /**
-   * How long a statement waits for a connection to become free, in milliseconds, before it fails with POOL_EXHAUSTED; 0 waits for
-   * ever. Default: 30000.
-   */
-  acquireTimeoutMs?: number;
-  /**
-   * `session` where connections are sessions that nobody else uses, `transaction` where they are not: behind a transaction
-   * pooler, or in a `pool` that is used beside this. Default: asked of the database; `transaction` for a `pool`.
-   */
-  poolMode?: PoolMode;
-}
-
-/** Another database, or another way to the same one, that follows the same current tenant. */
-export interface FollowTarget extends PoolSettings {
-  /** Its URL. The pool is closed with the tenancy. */
-  database?: string;
-  /** In place of a URL: a pool of pg that is there already, and that stays open. */
-  pool?: Pool;
-}
 
 export interface TenancyOptions extends DirectoryOptions, PoolSettings {
   /** The config file, or where and how to look for it. Default: as the command looks for it. */
@@ -179,54 +147,27 @@ export async function createTenancy(options: TenancyOptions = {}): Promise<Tenan
     path: searchPath([schema, ...sharedSchemas]),
     role: database === undefined ? undefined : tenantRole(database, schema),
   }));
-  const pools: FollowingPool[] = [];
-  const open = async (target: PoolSettings & { pool?: Pool | undefined }, at: () => DatabaseSettings) => {
-    // it is nobody's, whoever asks for it
-    const following = await current.exit(() => openPool(target, at, turn));
-    pools.push(following);
-    return following;
-  };
+  // They are nobody's, whoever asks for them.
+  const pools = new Pools((target, at) => current.exit(() => openPool(target, at, turn)));
   try {
-    const following = await open(options, settings);
+    const following = await pools.open(options, settings);
     if (isolation === "role") {
       database = await following.databaseName().catch(async (error: unknown) => {
         await following.close();
         throw error;
       });
     }
-    let closed = false;
     return tenancyOf(directory, current, following.pool, {
-      async follow(target) {
-        if (closed) throw new TenantctlError("CLOSED", "the tenancy is closed");
-        if ((target.database === undefined) === (target.pool === undefined)) throw oneOfBoth();
-        return (await open(target, () => databaseAt({ database: target.database }))).pool;
-      },
+      follow: (target) => pools.follow(target),
       async close() {
-        closed = true;
         await close();
-        await Promise.all(pools.map((opened) => opened.close()));
+        await pools.close();
       },
     });
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-async function openPool(
-  { pool, poolMode, maxConnections = 10, idleTimeoutMs = 0, acquireTimeoutMs = 30_000 }: FollowTarget,
-  settings: () => DatabaseSettings,
-  turn: Turn,
-): Promise<FollowingPool> {
-  if (pool !== undefined)
-    return follow(pool, turn, { mode: poolMode ?? "transaction", owned: false, acquireTimeoutMs });
-  return await openFollowing(settings(), turn, { mode: poolMode, maxConnections, idleTimeoutMs, acquireTimeoutMs });
-}
-
-function oneOfBoth(): TenantctlError {
-  return new TenantctlError("USAGE", "follow takes either a database URL or a pool", {
-    hint: "tenancy.follow({ database: process.env.REPLICA_URL })",
-  });
 }
 
 function tenancyOf(

@@ -60,6 +60,13 @@ describe.each(
     expect(queries).toHaveLength(7);
   });
 
+  test("one that waited is a span of whoever sent it, not of whoever gave the connection back", async () => {
+    const held = await tenancy.withTenant("loki", () => tenancy.pool.connect());
+    const waiting = as("thor", () => tenancy.query(whose));
+    held.release();
+    expect((await waiting).queries).toEqual([select]);
+  });
+
   test("what fails is a span with an error", async () => {
     const failure = await as("loki", () => tenancy.query("select nope").catch((error: { code: string }) => error.code));
     expect(failure).toMatchObject({ result: "42703", queries: [{ text: "select nope", child: true, error: true }] });
