@@ -27,7 +27,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const program = createProgram(version());
   if (argv[2] === "complete" && ["--", ...shells].includes(argv[3] ?? "")) {
     const { addCompletion } = await import("./completion.js");
-    await addCompletion(program);
+    await addCompletion(program, argv[3] === "--");
   } else {
     program
       .command("complete")

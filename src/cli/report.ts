@@ -1,10 +1,11 @@
 // The cli room: draws what a run tells while it goes on, as the reader's end of it wants.
 
 import { appendFileSync } from "node:fs";
+import { relative } from "node:path";
 import type { Ora } from "ora";
 import type { Reporter, TenantctlEvent } from "../events.js";
 import type { Style } from "./style.js";
-import { failureLines, grouped, linesFor, milliseconds, oneLine, pathOf, placeOf } from "./words.js";
+import { failureLines, grouped, linesFor, milliseconds, oneLine, placeOf } from "./words.js";
 
 export interface Drawing {
   report: Reporter;
@@ -85,7 +86,7 @@ export function githubDrawing(style: Style, summaryFile: string | undefined): Dr
       if (event.type !== "tenant-finished" || !event.error) return;
       const { message } = event.error;
       writeLines([annotation("error", event.name, message, event.error)]);
-      failures.push(`| ${event.name} | ${placeOf(event.error)} | ${oneLine(message).replaceAll("|", "\\|")} |`);
+      failures.push(`| ${[event.name, placeOf(event.error), oneLine(message)].map(cell).join(" | ")} |`);
     },
     clear() {
       if (cleared || !told || summaryFile === undefined) return; // of what was no run there is no summary
@@ -104,7 +105,7 @@ export function annotation(
   { file, line, column }: { file?: string; line?: number; column?: number },
 ): string {
   const at = [
-    ...(file === undefined ? [] : [`file=${escapedProperty(pathOf(file))}`]),
+    ...(file === undefined ? [] : [`file=${escapedProperty(relative(process.cwd(), file))}`]),
     ...(line === undefined ? [] : [`line=${line}`, `col=${column ?? 1}`]),
   ];
   return `::${severity} ${[...at, `title=${escapedProperty(title)}`].join(",")}::${escaped(message)}`;
@@ -117,6 +118,11 @@ function escaped(text: string): string {
 
 function escapedProperty(text: string): string {
   return escaped(text).replaceAll(",", "%2C").replaceAll(":", "%3A");
+}
+
+/** Text in a table of the summary, which is Markdown: shown as it is, whatever it holds. */
+function cell(text: string): string {
+  return text.replace(/[\\`*[\]<>&|]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function createProgress() {

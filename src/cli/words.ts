@@ -12,7 +12,7 @@ export function linesFor(event: TenantctlEvent, style: Style): string[] {
     case "tenant-started":
       return [];
     case "tenant-waiting":
-      return [style.dim(`${event.name}  waits: ${event.failure.message}`)];
+      return [style.dim(`${event.name}  waits: ${oneLine(event.failure.message)}`)];
     case "shared-finished":
       return event.applied.length === 0
         ? []
@@ -58,9 +58,9 @@ export function placeOf({ file, line, column, sqlState }: Failure): string {
   return [place, sqlState === undefined ? "" : `SQLSTATE ${sqlState}`].filter(Boolean).join(", ");
 }
 
-/** A file's path from the working directory. */
+/** A file's path from the working directory, fit for a line: a file's name may hold any character. */
 export function pathOf(file: string): string {
-  return relative(process.cwd(), file);
+  return visible(relative(process.cwd(), file));
 }
 
 export function oneLine(text: string): string {

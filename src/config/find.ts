@@ -1,10 +1,13 @@
 // Config room: which file is the config.
 
-import { accessSync, constants, lstatSync, type Stats, statSync } from "node:fs";
+import { accessSync, constants, existsSync, lstatSync, realpathSync, type Stats, statSync } from "node:fs";
 import path from "node:path";
 import type { Options, PublicExplorer } from "cosmiconfig";
 import { TenantctlError } from "../errors.js";
+import type { Environment } from "./expand.js";
+import { homeFolder } from "./home.js";
 import { loadModule, MEND_HINT, parseJson, parseYaml, type Source } from "./source.js";
+import { refuseForeign } from "./trust.js";
 
 const PLACES = [
   ...["json", "jsonc", "yaml", "yml", "ts", "js", "mjs"].map((ending) => `tenants.config.${ending}`),
@@ -15,15 +18,25 @@ const INIT_HINT = "tenantctl init writes one";
 
 type Load = (file: string, text: string) => Promise<Source>;
 
+/** Where to look, and what may be obeyed there. */
+export interface Search {
+  cwd: string;
+  /** The file, when it is known: it is then not looked for, and it is trusted, whoever owns it. */
+  config: string | undefined;
+  env: Environment;
+  /** Whether a TypeScript or JavaScript config may run. */
+  modules: boolean;
+}
+
 /**
- * Finds the config from the folder upwards, and reads it.
+ * Finds the config from the folder upwards, and reads it. The repository's root and the home folder are the last ones that are looked in.
  *
- * @param config the file, when it is known: it is then not looked for.
- * @throws TenantctlError CONFIG_NOT_FOUND, CONFIG_INVALID.
+ * @throws TenantctlError CONFIG_NOT_FOUND, CONFIG_INVALID, CONFIG_UNTRUSTED.
  */
-export async function findConfig(cwd: string, config: string | undefined): Promise<Source> {
+export async function findConfig(search: Search): Promise<Source> {
+  const { cwd, config, env } = search;
   const file = config === undefined ? undefined : existing(cwd, config);
-  const explorer = await createExplorer(cwd);
+  const explorer = await createExplorer(search);
   if (file !== undefined) {
     const source = await explorer.load(file);
     if (source !== undefined) return source;
@@ -33,12 +46,20 @@ export async function findConfig(cwd: string, config: string | undefined): Promi
     const source = await explorer.search(folder);
     if (source !== undefined) return source;
     for (const place of PLACES) refuseUnreadable(cwd, path.join(folder, place));
-    if (folder === path.dirname(folder)) {
-      throw new TenantctlError("CONFIG_NOT_FOUND", `no tenants.config.* (${cwd} and the folders above it)`, {
-        hint: INIT_HINT,
+    if (isLast(folder, env)) {
+      const where = folder === cwd ? cwd : `${cwd} and the folders above it, up to ${folder}`;
+      throw new TenantctlError("CONFIG_NOT_FOUND", `no tenants.config.* (${where})`, {
+        hint: `${INIT_HINT}; one elsewhere is named by --config`,
       });
     }
   }
+}
+
+/** A config above a repository, or above the home folder, is another project's. */
+function isLast(folder: string, env: Environment): boolean {
+  if (folder === path.dirname(folder) || existsSync(path.join(folder, ".git"))) return true;
+  const home = homeFolder(env);
+  return folder === home || (existsSync(home) && folder === realpathSync(home));
 }
 
 /**
@@ -52,17 +73,31 @@ export async function parseConfigText(file: string, label: string, text: string)
   return await parseJson(names, text, isPackageJson(file) ? [PACKAGE_KEY] : []);
 }
 
-async function createExplorer(cwd: string) {
+async function createExplorer({ cwd, config, env, modules }: Search) {
   const { cosmiconfig } = await import("cosmiconfig");
   const label = (file: string) => path.relative(cwd, file);
-  const text: Load = (file, content) => parseConfigText(file, label(file), content);
-  const module: Load = (file) => loadModule({ file, label: label(file) });
+  const judge = (file: string) => {
+    if (config === undefined) refuseForeign(file, env);
+  };
+  const text: Load = (file, content) => {
+    judge(file);
+    return parseConfigText(file, label(file), content);
+  };
+  const module: Load = (file) => {
+    judge(file);
+    if (modules) return loadModule({ file, label: label(file) });
+    throw new TenantctlError("CONFIG_INVALID", `${label(file)} is a program, and is not run to complete a word`);
+  };
   const packageJson = async (file: string, content: string) => {
     // the package.json of every folder above comes by, and only one with our key has to be right
     const source = content.includes(`"${PACKAGE_KEY}"`) ? await text(file, content) : undefined;
     return { [PACKAGE_KEY]: source?.value === undefined ? undefined : source };
   };
   // what cosmiconfig sees is a Source: of the value itself it would merge a `$import`, which no edit could write back
+  for (const file of ownPrograms()) {
+    refuseForeign(file, env);
+    if (!modules) throw new TenantctlError("CONFIG_INVALID", `${file} is a program, and is not run to complete a word`);
+  }
   const explorer = startCosmiconfig(cosmiconfig, {
     searchPlaces: PLACES,
     searchStrategy: "none",
@@ -84,7 +119,13 @@ async function createExplorer(cwd: string) {
   };
 }
 
-/** It reads the working directory's package.json for settings of its own, and throws a bare error when that is broken. */
+/** cosmiconfig looks in the working directory for settings of its own, and runs these, whatever it was asked for. */
+function ownPrograms(): string[] {
+  const files = ["js", "ts", "cjs", "mjs"].map((ending) => path.resolve(".config", `config.${ending}`));
+  return files.filter((file) => existsSync(file));
+}
+
+/** It reads the working directory's package.json, too, and throws a bare error when that is broken. */
 function startCosmiconfig(
   cosmiconfig: typeof import("cosmiconfig").cosmiconfig,
   options: Partial<Options>,

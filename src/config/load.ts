@@ -10,6 +10,7 @@ import { environmentLocates } from "./parameters.js";
 import { configError, type Problem } from "./problems.js";
 import { type ConfigFile, hasConfigShape, type RegistryInDatabase, registryIn, type TenantEntry } from "./shape.js";
 import type { Source } from "./source.js";
+import { refuseForeign } from "./trust.js";
 
 export type { RegistryInDatabase, TenantEntry } from "./shape.js";
 
@@ -23,6 +24,8 @@ export interface LoadOptions {
   cwd?: string;
   /** Defaults to `process.env`. Never changed. */
   env?: Environment;
+  /** False: a TypeScript or JavaScript config is refused, not run. */
+  modules?: boolean;
 }
 
 /** The config, checked and expanded. */
@@ -65,14 +68,17 @@ export interface Config {
 /**
  * Finds, reads and checks the config.
  *
- * @throws TenantctlError CONFIG_NOT_FOUND, or CONFIG_INVALID: a ProblemsError that has everything that is wrong.
+ * @throws TenantctlError CONFIG_NOT_FOUND, CONFIG_UNTRUSTED, or CONFIG_INVALID: a ProblemsError that has everything that is wrong.
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
   const cwd = path.resolve(options.cwd ?? process.cwd());
-  const source = await findConfig(cwd, options.config);
+  const environment = options.env ?? process.env;
+  const { config, modules = true } = options;
+  const source = await findConfig({ cwd, config, env: environment, modules });
   const file = await checkShape(source);
   const root = path.dirname(source.file);
-  const env = withDotEnv(root, options.env ?? process.env);
+  if (config === undefined) refuseForeign(path.join(root, ".env"), environment);
+  const env = withDotEnv(root, environment);
   const settings = await expandSettings(source, file, env);
   const elsewhere = databaseElsewhere(options.database, env, cwd);
   return {
@@ -90,7 +96,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     tenants: tenantsOf(source, file),
     registry: settings.registry,
     database: once(() => settleDatabase(elsewhere ?? databaseHere(source, file, env, cwd), env, cwd)),
-    environment: options.env ?? process.env,
+    environment,
     directDatabase: once(() => {
       if (elsewhere !== undefined || file.directDatabase === undefined) return undefined;
       return settleDatabase(urlInFile(source, "directDatabase", file.directDatabase, env), env, cwd);

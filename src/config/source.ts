@@ -34,7 +34,14 @@ type Names = Pick<Source, "file" | "label">;
  */
 export async function parseJson(names: Names, text: string, prefix: readonly string[] = []): Promise<Source> {
   const bare = withoutBom(text);
-  const read = async () => accepted(names, bare, (await import("./jsonc.js")).readJsonc(bare));
+  const read = async () => {
+    const { readJsonc } = await import("./jsonc.js");
+    return accepted(
+      names,
+      bare,
+      shallow(names, () => readJsonc(bare)),
+    );
+  };
   const plain = plainJson(bare);
   const whole = plain ?? (await read());
   const value = descend(whole.value, prefix);
@@ -57,7 +64,11 @@ export async function parseJson(names: Names, text: string, prefix: readonly str
 export async function parseYaml(names: Names, text: string): Promise<Source> {
   const bare = withoutBom(text);
   const { readYaml } = await import("./yaml.js");
-  const { value, keys, offset } = accepted(names, bare, readYaml(bare));
+  const { value, keys, offset } = accepted(
+    names,
+    bare,
+    shallow(names, () => readYaml(bare)),
+  );
   return {
     ...names,
     format: "yaml",
@@ -124,6 +135,19 @@ function plainJson(text: string): { value: unknown } | undefined {
     return countColons(text) === countKeys(value) ? { value } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** @throws TenantctlError CONFIG_INVALID where values are nested so deep that reading them takes all of the stack. */
+function shallow<T>(names: Names, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new TenantctlError("CONFIG_INVALID", `${names.label} is nested too deep to be a config`, {
+      hint: MEND_HINT,
+      cause: error,
+    });
   }
 }
 

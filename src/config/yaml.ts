@@ -9,7 +9,7 @@ export const YAML_OPTIONS = { stringKeys: true, merge: true, uniqueKeys: false, 
 /** Reads the one document that the text holds, whatever is wrong with it. Offsets count from the text's start. */
 export function readYaml(text: string): Reading {
   const document = parseDocument<ParsedNode>(text, YAML_OPTIONS);
-  const problems = document.errors.map(({ pos, message }) => ({ offset: pos[0], message }));
+  const problems = document.errors.map(({ pos, message }) => ({ offset: pos[0], message: inOurWords(message) }));
   // `uniqueKeys` compares every key with every other, which a large fleet feels
   visit(document, {
     Map(_, map) {
@@ -36,6 +36,11 @@ export function readYaml(text: string): Reading {
       return isNode(node) ? node.range?.[0] : undefined;
     },
   };
+}
+
+/** The parser makes a problem of a stack that ran out. */
+function inOurWords(message: string): string {
+  return message.startsWith("Maximum call stack") ? "nested too deep to be a config" : message;
 }
 
 /** An alias without anchor, or a merge of what is no map, shows only here. */

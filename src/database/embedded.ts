@@ -1,6 +1,6 @@
 // The database room: PGlite, a PostgreSQL inside this process, behind the streams that pg's clients talk to.
 
-import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
@@ -21,12 +21,7 @@ export interface Embedded {
  */
 export async function openEmbedded(settings: EmbeddedSettings): Promise<Embedded> {
   const { PGlite } = await loadPGlite();
-  await mkdir(settings.directory, { recursive: true }).catch((error: Error) => {
-    throw new TenantctlError("DATABASE_UNREACHABLE", `can't make the folder ${settings.directory}: ${error.message}`, {
-      hint: "may this user write there? Or give a server: --database <url>",
-      cause: error,
-    });
-  });
+  await makeFolder(settings.directory);
   const unlock = await lockFolder(settings.directory);
   try {
     const database = await PGlite.create({ dataDir: join(settings.directory, "data") });
@@ -36,6 +31,7 @@ export async function openEmbedded(settings: EmbeddedSettings): Promise<Embedded
       async close() {
         await open;
         await database.close();
+        await closeToOthers(settings.directory);
         await unlock();
       },
     };
@@ -51,6 +47,30 @@ export async function openEmbedded(settings: EmbeddedSettings): Promise<Embedded
       },
     );
   }
+}
+
+/** Makes it, and takes it from every other user: it holds all tenants' rows. */
+async function makeFolder(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await chmod(directory, 0o700);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TenantctlError(
+      "DATABASE_UNREACHABLE",
+      `can't make the folder ${directory}, or not this user's alone: ${reason}`,
+      {
+        hint: "may this user write there, and does the folder belong to it? Or give a server: --database <url>",
+        cause: error,
+      },
+    );
+  }
+}
+
+/** PGlite makes files that everybody may write to, whatever the umask says. The folder is closed while it runs; the files are when it ends, in case they are moved. */
+async function closeToOthers(directory: string): Promise<void> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  for (const entry of entries) await chmod(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o700 : 0o600);
 }
 
 async function loadPGlite() {

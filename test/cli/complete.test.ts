@@ -1,3 +1,4 @@
+import { access, rm } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { createProject } from "../support/project.ts";
 import { expectRefusal } from "./traces.ts";
@@ -32,6 +33,20 @@ describe("complete", () => {
     const project = await createProject();
     await project.write("tenants.config.json", "{");
     expect(await project.tenantctl(["complete", "--", "migrate", ""])).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test.each(["tenants.config.js", ".config/config.js"])("runs no program: %s", async (program) => {
+    const project = await createProject({ tenants: { thor: {} } });
+    const ran = project.path("ran");
+    if (program.startsWith("tenants.")) await rm(project.configFile);
+    const text = `require("node:fs").writeFileSync(${JSON.stringify(ran)}, ""); module.exports = { tenants: { thor: {} } };`;
+    await project.write(program, text);
+    const offered = await project.tenantctl(["complete", "--", "migrate", ""]);
+    expect(offered).toMatchObject({ code: 0, stderr: "" });
+    expect((await project.tenantctl(["complete", "bash"])).code).toBe(0);
+    await expect(access(ran)).rejects.toThrow(/ENOENT/);
+    await project.tenantctl(["list"]);
+    await access(ran); // it is a program that would have run
   });
 
   test("is refused without a shell or for one that it does not know", async () => {

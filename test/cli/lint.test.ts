@@ -10,6 +10,8 @@ const bad = {
   "20260106000000_code.ts": "export const up = () => {};\n",
 };
 
+const toEmbedded = ["--database", "pglite:db"];
+
 // nothing says where a database is
 function projectWith(migrations: Record<string, string>): Promise<TestProject> {
   return createProject({ migrations, tenants: { thor: {} }, shared: { "1_plans.sql": "create extension citext;\n" } });
@@ -79,6 +81,32 @@ describe("lint", () => {
     );
     expect(result.stderr).toMatch(/^::warning file=\S+,line=1,col=1,title=no-down::/m);
     await expect(project.read("summary.md")).rejects.toThrow(/ENOENT/);
+  });
+
+  test.each(["lint", "migrate"])("%s gives GitHub no other command, whatever the files are called", async (command) => {
+    const place = "mig | rations,line=1::\n::stop-commands::x\r\n<b>";
+    const project = await createProject({ config: { migrations: { tenant: place } }, tenants: { thor: {} } });
+    await project.write(`${place}/1_a.sql`, "create table thor.a (id int);\nselect 1/0;\n");
+    const summary = project.path("summary.md");
+    const result = await project.tenantctl(
+      [command, "--reporter", "github", ...(command === "lint" ? [] : toEmbedded)],
+      {
+        env: { GITHUB_STEP_SUMMARY: summary },
+      },
+    );
+    const lines = `${result.stdout}\n${result.stderr}`.split(/[\r\n]+/);
+    const commands = lines.filter((line) => line.startsWith("::"));
+    expect(commands).toContainEqual(
+      expect.stringMatching(
+        /^::error file=mig \| rations%2Cline=1%3A%3A%0A%3A%3Astop-commands%3A%3Ax%0D%0A<b>\/1_a\.sql,line=\d/,
+      ),
+    );
+    expect(
+      commands.filter((line) => !/^::(error|warning)( file=[^,:]+,line=\d+,col=\d+,title=[^,:]+)?::/.test(line)),
+    ).toEqual([]);
+    if (command === "lint") return;
+    const rows = (await project.read("summary.md")).split("\n").filter((line) => line.startsWith("| thor"));
+    expect(rows).toEqual([expect.stringMatching(/^\| thor \| mig &#124; rations.*&#60;b&#62;[^|]*\|[^|]*\|$/)]);
   });
 
   test("is refused without migrations, and with a bad config", async () => {

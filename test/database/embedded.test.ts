@@ -1,7 +1,7 @@
 // The embedded database: one process at a time, and each client meets a fresh session.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,6 +24,26 @@ beforeAll(async () => {
   await (await openDatabase(settingsOf(`pglite:${root}/deep/er`), { maxConnections: 1 })).close();
 }, 180_000);
 afterAll(() => rm(root, { recursive: true, force: true }));
+
+test("no other user can read its folder, nor its files once it is closed", async () => {
+  expect((await stat(join(root, "deep/er"))).mode & 0o777).toBe(0o700);
+  const entries = await readdir(join(root, "deep/er"), { recursive: true, withFileTypes: true });
+  const modes = entries.map(async (entry) => ({
+    kind: entry.isDirectory() ? "folder" : "file",
+    mode: ((await stat(join(entry.parentPath, entry.name))).mode & 0o777).toString(8),
+  }));
+  const kinds = new Set((await Promise.all(modes)).map(({ kind, mode }) => `${kind} ${mode}`));
+  expect([...kinds].sort()).toEqual(["file 600", "folder 700"]);
+});
+
+test("a folder that was open to others is closed to them when it is opened", async () => {
+  const made = await folder();
+  await chmod(made, 0o777);
+  const database = await openDatabase(settingsOf(`pglite:${made}`), { maxConnections: 1 });
+  const { mode } = await stat(made);
+  await database.close();
+  expect(mode & 0o777).toBe(0o700);
+});
 
 describe("a session", () => {
   let database: Database;

@@ -93,7 +93,7 @@ function fixedLines(fixed: readonly Fixed[], style: Style): string[] {
 
 /** One place, or how many and the first few. */
 function places(where: readonly string[]): string {
-  const names = where.slice(0, placesShown).map((one) => visible(isAbsolute(one) ? pathOf(one) : one));
+  const names = where.slice(0, placesShown).map((one) => (isAbsolute(one) ? pathOf(one) : visible(one)));
   if (where.length === 1) return names.join();
   return `${grouped(where.length)}: ${names.join(", ")}${where.length > placesShown ? ", …" : ""}`;
 }
