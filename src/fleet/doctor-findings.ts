@@ -5,7 +5,7 @@ export interface Finding {
   severity: "error" | "warning";
   /**
    * What was looked at: `config`, `registry`, `migrations`, `database`, `schema`, `ledger`, `role`, `extension`, `function`, `owner`, `public`,
-   * `index`, `limit`; `fix` for what --fix could not mend.
+   * `shared`, `index`, `limit`; `fix` for what --fix could not mend.
    */
   check: string;
   /** A tenant's name, a schema, a file with its line, the database. */
@@ -21,9 +21,9 @@ export interface FindingGroup extends Omit<Finding, "where"> {
 
 /** How doctor --fix puts a finding right. */
 export interface Mend {
-  what: "stamp" | "rights" | "share";
+  what: "stamp" | "rights" | "share" | "text" | "shared-text";
   tenant: { name: string; schema: string };
-  /** What belongs in the tenant's transaction besides. */
+  /** What belongs in the tenant's transaction besides; for a shared schema, what is sent in one of its own. */
   texts?: readonly string[];
   /** What was done, afterwards. */
   done: string;
