@@ -100,8 +100,8 @@ function wantedFor(
   return [...new Set(right), "pg_temp"];
 }
 
-/** The schemas of a search_path, as it is written in a setting. */
-export function schemasIn(setting: string): string[] {
+// The schemas of a search_path, as it is written in a setting.
+function schemasIn(setting: string): string[] {
   return [...setting.matchAll(/\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)/g)].map(([, quoted, bare]) =>
     quoted === undefined ? (bare ?? "").toLowerCase() : quoted.replaceAll('""', '"'),
   );
