@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client, Database } from "../database/database.js";
 import { tenantRole } from "../database/roles.js";
 import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../database/schemas.js";
+import { withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { MigrationFailure } from "../migrations/failure.js";
 import { readMigrations } from "../migrations/files.js";
@@ -25,6 +26,7 @@ import type { Fleet } from "./fleet.js";
 import { isolationOf, shareSchemas } from "./isolation.js";
 import { namesUpTo } from "./mend.js";
 import { requireRunnable, requireWritable, roleExists } from "./preflight.js";
+import { checkUnretired, requireUnretired, retire, retireAlone } from "./retired.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
 import { lookAtShared, withRegistry } from "./shared.js";
@@ -41,6 +43,12 @@ export interface NewTenant {
   state?: TenantState;
 }
 
+/** How a tenant is created or added. */
+export interface NewTenantOptions extends RunLimits {
+  /** Take a schema name that was another tenant's a short while ago. */
+  reuseName?: boolean;
+}
+
 export interface TenantChange {
   tenant: Tenant;
   /** The migrations that were applied, or taken as applied. */
@@ -50,10 +58,14 @@ export interface TenantChange {
 /**
  * Creates a tenant: its schema, migrated, and its entry in the registry; all of it or nothing. In a registry in the database its row is
  * written in the very transaction that creates the schema.
- * @throws TenantctlError NAME_INVALID, TENANT_EXISTS, SCHEMA_EXISTS, HOST_TAKEN, CONFIG_NOT_EDITABLE, REGISTRY_INVALID; MigrationFailure; nothing is
- * left behind.
+ * @throws TenantctlError NAME_INVALID, NAME_RETIRED, TENANT_EXISTS, SCHEMA_EXISTS, HOST_TAKEN, CONFIG_NOT_EDITABLE, REGISTRY_INVALID;
+ * MigrationFailure; nothing is left behind.
  */
-export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunLimits = {}): Promise<TenantChange> {
+export async function createTenant(
+  fleet: Fleet,
+  wanted: NewTenant,
+  limits: NewTenantOptions = {},
+): Promise<TenantChange> {
   const tenant = completed(wanted);
   const run = newRunId();
   await withRegistry(fleet, run, limits, () => fleet.registry.checkAdd(tenant));
@@ -67,6 +79,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   await requireNew(work).catch(async (error: unknown) => {
     throw await overtaken(fleet, tenant, error);
   });
+  if (!limits.reuseName) await checkUnretired(database, [tenant]);
   const shared = await lookAtShared(fleet, database);
   await shared?.migrate(run, limits);
   await shareSchemas(fleet, database);
@@ -81,7 +94,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
     creating: true,
     shared: false,
     allowAhead: false,
-    alongside: listing(fleet, tenant),
+    alongside: listing(fleet, tenant, limits),
     isTaken: taken(fleet, tenant),
   };
   await persist(async () => {
@@ -100,9 +113,13 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   return { tenant, applied };
 }
 
-/** Lists a tenant in the transaction of its schema, where the registry is in that database. */
-function listing(fleet: Fleet, tenant: Tenant): Alongside | undefined {
-  return fleet.registry.inDatabase ? (client: Client) => fleet.registry.add(tenant, client) : undefined;
+/** Lists a tenant in the transaction of its schema, where the registry is in that database. Whoever gave the name up did it under the same lock. */
+function listing(fleet: Fleet, tenant: Tenant, { reuseName = false }: NewTenantOptions): Alongside {
+  return async (client: Client) => {
+    // Adding waits for whoever removes a tenant at the moment: what that retired is seen after it.
+    if (fleet.registry.inDatabase) await fleet.registry.add(tenant, client);
+    if (!reuseName) await requireUnretired(client, [tenant]);
+  };
 }
 
 // Whether somebody else has listed the schema meanwhile.
@@ -188,7 +205,7 @@ function missingSchema({ name, schema }: Tenant): TenantctlError {
   });
 }
 
-export interface AddOptions extends RunLimits {
+export interface AddOptions extends NewTenantOptions {
   /** Take migrations as applied without running them: all, or those up to one. */
   baseline?: boolean;
   baselineTo?: string;
@@ -196,7 +213,7 @@ export interface AddOptions extends RunLimits {
 
 /**
  * Registers a schema that exists. With a baseline its migrations are taken as applied, without running them.
- * @throws TenantctlError SCHEMA_MISSING, UNMANAGED (objects, no ledger, and no baseline), SCHEMA_EXISTS (a ledger, and a baseline), and what checkAdd throws.
+ * @throws TenantctlError SCHEMA_MISSING, NAME_RETIRED, UNMANAGED (objects, no ledger, and no baseline), SCHEMA_EXISTS (a ledger, and a baseline), and what checkAdd throws.
  */
 export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOptions = {}): Promise<TenantChange> {
   const tenant = completed(wanted);
@@ -204,6 +221,7 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
   const migrations = await readMigrations(fleet.config.migrations.tenant);
   const names = namesUpTo(migrations, options.baselineTo);
   const database = await fleet.database();
+  if (!options.reuseName) await checkUnretired(database, [tenant]);
   const [surveyed] = await survey(database, migrations, [tenant], { appRole: undefined });
   if (surveyed === undefined || surveyed.standing.state === "missing") throw missingSchema(tenant);
   if (surveyed.standing.unreadable) throw surveyed.standing.unreadable;
@@ -215,17 +233,17 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
   }
   const work = openWorkshop(fleet, database, migrations, newRunId(), options)(tenant, []);
   if (!wantsBaseline) {
-    await persist(() => list(fleet, tenant, work), patient(options));
+    await persist(() => list(fleet, tenant, work, options), patient(options));
     return { tenant, applied: [] };
   }
   await requireWritable(fleet, database);
-  await persist(() => baselineTenant(work, names, listing(fleet, tenant)), patient(options));
+  await persist(() => baselineTenant(work, names, listing(fleet, tenant, options)), patient(options));
   if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
   return { tenant, applied: names };
 }
 
 // Under the schema's lock: a create-tenant that made it may be about to drop it, since it could not list it.
-async function list(fleet: Fleet, tenant: Tenant, work: TenantWork): Promise<void> {
+async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, options: AddOptions): Promise<void> {
   await inTenantTransaction(work, true, async ({ client, found }) => {
     if (!found.exists) throw missingSchema(tenant);
     if (isUnfinished(found)) {
@@ -237,7 +255,8 @@ async function list(fleet: Fleet, tenant: Tenant, work: TenantWork): Promise<voi
         },
       );
     }
-    await fleet.registry.add(tenant, client);
+    await listing(fleet, tenant, options)(client);
+    if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
   });
 }
 
@@ -270,15 +289,28 @@ export async function findTenant(fleet: Fleet, name: string): Promise<Tenant> {
 }
 
 /**
- * Strikes a tenant out of the registry. Its data stays, unless its schema is to be dropped.
+ * Strikes a tenant out of the registry. Its data stays, unless its schema is to be dropped. For the next 10 minutes no other tenant gets its
+ * schema's name: an application may not have heard of it yet.
  * @throws TenantctlError TENANT_UNKNOWN, CONFIG_NOT_EDITABLE, SCHEMA_SHARED_OBJECTS (another schema's objects would go with it).
  */
 export async function removeTenant(fleet: Fleet, name: string, options: RemoveOptions = {}): Promise<TenantChange> {
   const tenant = await findTenant(fleet, name);
   fleet.registry.checkEditable(name);
   if (options.dropSchema) await dropAndStrike(fleet, tenant, options);
-  else await fleet.registry.remove(name);
+  else await strike(fleet, tenant);
   return { tenant, applied: [] };
+}
+
+async function strike(fleet: Fleet, tenant: Tenant): Promise<void> {
+  if (!fleet.registry.inDatabase) {
+    await retireAlone(fleet, tenant);
+    await fleet.registry.remove(tenant.name);
+    return;
+  }
+  await withTransaction(await fleet.database(), async (client) => {
+    await fleet.registry.remove(tenant.name, client);
+    await retire(fleet, client, tenant);
+  });
 }
 
 // Struck out between the drop and its commit: in the same transaction, or, in a file, so that if the commit fails there is an entry
@@ -288,7 +320,7 @@ async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOption
   await requireWritable(fleet, database);
   const fits = await lookBeforeDrop(database, tenant);
   if (fits === undefined) {
-    await fleet.registry.remove(tenant.name);
+    await strike(fleet, tenant);
     return;
   }
   if (!fits) await emptySchema(database, tenant.schema);
@@ -300,6 +332,7 @@ async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOption
         inTenantTransaction(work, false, async ({ client, found, queue, flush }) => {
           if (found.exists) await queue(...texts(dropTenantTexts(work)));
           await flush();
+          await retire(fleet, client, tenant);
           await fleet.registry.remove(tenant.name, client);
           struck = !fleet.registry.inDatabase;
         }),
