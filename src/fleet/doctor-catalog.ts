@@ -5,20 +5,9 @@ import { identifier, qualified } from "../database/quote.js";
 import { sharedRole } from "../database/roles.js";
 import { readCatalog } from "../database/transaction.js";
 import { ledgerTable } from "../migrations/ledger.js";
-import { few, type Noted } from "./doctor-findings.js";
+import { type Examined, few, type Noted } from "./doctor-findings.js";
 import { functionPaths, openTriggers, sharedRows } from "./doctor-functions.js";
 import { ofExtension } from "./suspects.js";
-
-/** Where doctor looks. */
-export interface Examined {
-  tenants: readonly { name: string; schema: string }[];
-  /** What comes after a tenant's schema in the search_path. */
-  sharedSchemas: readonly string[];
-  /** Tenants are kept apart by roles. */
-  isolated: boolean;
-  /** What tenants' names are by their schemas; a shared schema's is its own. */
-  nameOf(schema: string): string;
-}
 
 const inSchemas = `t as (
     select w.schema, n.oid as nsp, n.nspowner as owner, n.nspacl as acl from unnest($1::text[]) w(schema) join pg_namespace n on n.nspname = w.schema::name)`;

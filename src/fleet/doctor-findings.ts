@@ -1,4 +1,15 @@
-// The fleet room: what doctor found: all of it, and in groups that a person can read.
+// The fleet room: where doctor looks, and what it found: all of it, and in groups that a person can read.
+
+/** Where doctor looks. */
+export interface Examined {
+  tenants: readonly { name: string; schema: string }[];
+  /** What comes after a tenant's schema in the search_path. */
+  sharedSchemas: readonly string[];
+  /** Tenants are kept apart by roles. */
+  isolated: boolean;
+  /** What tenants' names are by their schemas; a shared schema's is its own. */
+  nameOf(schema: string): string;
+}
 
 /** One thing that is wrong. */
 export interface Finding {

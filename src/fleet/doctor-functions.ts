@@ -3,8 +3,7 @@
 import type { Client } from "../database/database.js";
 import { identifier } from "../database/quote.js";
 import { sharedRole, tenantRole } from "../database/roles.js";
-import type { Examined } from "./doctor-catalog.js";
-import type { Noted } from "./doctor-findings.js";
+import type { Examined, Noted } from "./doctor-findings.js";
 import { type FunctionPath, findFunctionPaths, pathText } from "./function-paths.js";
 import { ofExtension } from "./suspects.js";
 

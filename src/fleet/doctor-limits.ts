@@ -2,8 +2,7 @@
 
 import type { Client, Database } from "../database/database.js";
 import { readCatalog, withTransaction } from "../database/transaction.js";
-import type { Examined } from "./doctor-catalog.js";
-import type { Noted } from "./doctor-findings.js";
+import type { Examined, Noted } from "./doctor-findings.js";
 import { lockTableConcern } from "./preflight.js";
 
 /** From this part on it is told, and from that part on it is an error. */
