@@ -6,7 +6,7 @@ import { sharedRole } from "../database/roles.js";
 import { readCatalog } from "../database/transaction.js";
 import { ledgerTable } from "../migrations/ledger.js";
 import { type Examined, few, type Noted } from "./doctor-findings.js";
-import { functionPaths, openTriggers, sharedRows } from "./doctor-functions.js";
+import { functionPaths, openTriggers } from "./doctor-functions.js";
 import { ofExtension } from "./suspects.js";
 
 const inSchemas = `t as (
@@ -21,7 +21,6 @@ export async function examineCatalog(database: Database, examined: Examined): Pr
     ...(await extensions(client, examined)),
     ...(await functionPaths(client, examined)),
     ...(await openTriggers(client, examined, name, database.display)),
-    ...(await sharedRows(client, examined, name)),
     ...(await owners(client, examined, user)),
     ...(await publicRights(client, examined)),
     ...(await publicDefaults(client, examined, database.display)),

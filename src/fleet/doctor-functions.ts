@@ -20,10 +20,9 @@ function pathFinding(found: FunctionPath, examined: Examined): Noted {
   const isTenant = examined.tenants.some((tenant) => tenant.schema === schema);
   const finding: Noted = { severity: "error", check: "function", where, message: reasonFor(found, isTenant), hint: "" };
   if (wanted === undefined) {
-    const hint =
-      path === undefined
-        ? `in a migration: alter ${kind} ${name} set search_path from current`
-        : `in a shared migration: alter ${kind} ${name} set search_path = …, pg_temp, with schemas that are there`;
+    const hint = isTenant
+      ? `in a migration: alter ${kind} ${name} set search_path from current`
+      : `in a shared migration: alter ${kind} ${found.identity} set search_path = ${path === undefined ? identifier(schema) : "…"}, pg_temp`;
     return { ...finding, hint };
   }
   if (!may) return { ...finding, hint: `as ${owner}: ${pathText(found)}`, alike: { hint: `as ${owner}: …` } };
@@ -82,39 +81,5 @@ export async function openTriggers(
     where,
     message: `PUBLIC, which is every role, may create temporary tables, and tenants may execute ${functions} trigger functions that are SECURITY DEFINER (${names.join(", ")}${functions > names.length ? " …" : ""}): a tenant's login can make one the trigger of a table of its own, with rows that it makes up`,
     hint: `where nothing needs temporary tables, as the database's owner: revoke temporary on database ${identifier(database)} from public`,
-  }));
-}
-
-// Names of columns that say whose a row is.
-const whose =
-  "^(tenant|customer|client|account|company|org(ani[sz]ation)?|workspace|schema)(_?(id|uuid|key|name|slug|code|schema))?$";
-
-/** What every tenant can read in shared schemas although it says whose each row is. */
-export async function sharedRows(client: Client, examined: Examined, database: string): Promise<Noted[]> {
-  if (!examined.isolated) return [];
-  const group = sharedRole(database);
-  const { rows } = await client.query<{
-    schema: string;
-    table: string;
-    column: string;
-    view: boolean;
-    everybody: boolean;
-  }>(
-    `select n.nspname::text as schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as table, min(a.attname) as column, c.relkind in ('v', 'm') as view,
-       exists (select from aclexplode(c.relacl) x where x.grantee = 0) as everybody
-     from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-     left join pg_roles r on r.rolname = $2
-     where n.nspname = any($1::text[]::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relrowsecurity and a.attname ~* $3
-       and not (c.relkind = 'v' and coalesce(c.reloptions::text ~ 'security_(barrier|invoker)=(true|on|1|yes)', false)) and not ${ofExtension("pg_class", "c.oid")}
-       and case when r.oid is null then has_column_privilege('public', c.oid, a.attnum, 'select') else has_column_privilege(r.oid, c.oid, a.attnum, 'select') end
-     group by c.oid, n.nspname order by 1, 2`,
-    [examined.sharedSchemas, group, whose],
-  );
-  return rows.map(({ schema, table, column, view, everybody }) => ({
-    severity: "warning",
-    check: "shared",
-    where: schema,
-    message: `every tenant can read ${table}, whose column ${column} seems to say which tenant a row belongs to, and which has no row level security: each reads all tenants' rows`,
-    hint: `${view ? "with (security_barrier), and a condition that leaves a tenant its own rows" : "enable row level security with a policy for it"}; or, in a shared migration: revoke select on ${table} from ${everybody ? "public, " : ""}${identifier(group)}`,
   }));
 }

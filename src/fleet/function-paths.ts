@@ -81,8 +81,9 @@ function judge(
 ): FunctionPath {
   const others = (path ?? []).filter((name) => name !== row.schema && tenants.has(name));
   const missing = (path ?? []).filter((name) => !existing.has(name));
-  // An empty one looks nothing up but what is the server's own.
-  const exposed = definer && (path === undefined || (path.join() !== "" && path.at(-1) !== "pg_temp"));
+  // Where it is named twice, the first counts. With an empty path a function has to name the schemas itself.
+  const exposed =
+    definer && (path === undefined || (path.join() !== "" && path.indexOf("pg_temp") !== path.length - 1));
   return { ...row, path, others, missing, exposed, wanted: wantedFor(row.schema, path, others, missing, tenants) };
 }
 
