@@ -3,39 +3,29 @@
 import type { Client, Database } from "../database/database.js";
 import { identifier, qualified } from "../database/quote.js";
 import { sharedRole } from "../database/roles.js";
+import { readCatalog } from "../database/transaction.js";
 import { ledgerTable } from "../migrations/ledger.js";
-import { few, type Noted } from "./doctor-findings.js";
-
-/** Where doctor looks. */
-export interface Examined {
-  tenants: readonly { name: string; schema: string }[];
-  /** What comes after a tenant's schema in the search_path. */
-  sharedSchemas: readonly string[];
-  /** Tenants are kept apart by roles. */
-  isolated: boolean;
-  /** What tenants' names are by their schemas; a shared schema's is its own. */
-  nameOf(schema: string): string;
-}
+import { type Examined, few, type Noted } from "./doctor-findings.js";
+import { functionPaths, openTriggers } from "./doctor-functions.js";
+import { ofExtension } from "./suspects.js";
 
 const inSchemas = `t as (
     select w.schema, n.oid as nsp, n.nspowner as owner, n.nspacl as acl from unnest($1::text[]) w(schema) join pg_namespace n on n.nspname = w.schema::name)`;
-
-// What an extension made is the extension's.
-const ofExtension = (catalog: string, oid: string) =>
-  `exists (select from pg_depend d where d.classid = '${catalog}'::regclass and d.objid = ${oid} and d.deptype = 'e')`;
 
 const kindOfRelation = `case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'f' then 'foreign table' else 'table' end`;
 
 /** Extensions, functions, owners, PUBLIC and indexes, of all the schemas. */
 export async function examineCatalog(database: Database, examined: Examined): Promise<Noted[]> {
-  return await database.withClient(async (client) => [
+  const { database: name, user } = database.capabilities;
+  return await readCatalog(database, async (client) => [
     ...(await extensions(client, examined)),
-    ...(await definers(client, examined)),
-    ...(await owners(client, examined, database.capabilities.user)),
+    ...(await functionPaths(client, examined)),
+    ...(await openTriggers(client, examined, name, database.display)),
+    ...(await owners(client, examined, user)),
     ...(await publicRights(client, examined)),
     ...(await publicDefaults(client, examined, database.display)),
     ...(await openSchemas(client, examined)),
-    ...(examined.isolated ? await closedSchemas(client, examined, sharedRole(database.capabilities.database)) : []),
+    ...(examined.isolated ? await closedSchemas(client, examined, sharedRole(name)) : []),
     ...(await invalidIndexes(client, examined)),
   ]);
 }
@@ -59,27 +49,6 @@ async function extensions(client: Client, examined: Examined): Promise<Noted[]> 
     hint: moves
       ? `alter extension ${identifier(name)} set schema ${to}`
       : `it can't be moved: drop it, and create it in ${to} by a shared migration`,
-  }));
-}
-
-async function definers(client: Client, examined: Examined): Promise<Noted[]> {
-  // A body in SQL's own syntax was read when it was made, and looks nothing up.
-  const { rows } = await client.query<{ schema: string; name: string; kind: string }>(
-    `with ${inSchemas}
-     select t.schema, case p.prokind when 'p' then 'procedure' else 'function' end as kind,
-       quote_ident(p.proname) || '(' || replace(pg_get_function_identity_arguments(p.oid), quote_ident(t.schema) || '.', '') || ')' as name
-     from pg_proc p join t on t.nsp = p.pronamespace join pg_language l on l.oid = p.prolang
-     where p.prosecdef and p.prosqlbody is null and l.lanname not in ('c', 'internal')
-       and not exists (select from unnest(p.proconfig) s where s like 'search_path=%') and not ${ofExtension("pg_proc", "p.oid")}
-     order by t.schema, 3`,
-    [[...new Set([...tenantSchemas(examined), ...examined.sharedSchemas])]],
-  );
-  return rows.map(({ schema, kind, name }) => ({
-    severity: "error",
-    check: "function",
-    where: examined.nameOf(schema),
-    message: `the ${kind} ${name} is SECURITY DEFINER without a search_path of its own: its caller says which tables it reads and writes with its owner's rights`,
-    hint: `in a migration: alter ${kind} ${name} set search_path from current`,
   }));
 }
 

@@ -1,11 +1,22 @@
-// The fleet room: what doctor found: all of it, and in groups that a person can read.
+// The fleet room: where doctor looks, and what it found: all of it, and in groups that a person can read.
+
+/** Where doctor looks. */
+export interface Examined {
+  tenants: readonly { name: string; schema: string }[];
+  /** What comes after a tenant's schema in the search_path. */
+  sharedSchemas: readonly string[];
+  /** Tenants are kept apart by roles. */
+  isolated: boolean;
+  /** What tenants' names are by their schemas; a shared schema's is its own. */
+  nameOf(schema: string): string;
+}
 
 /** One thing that is wrong. */
 export interface Finding {
   severity: "error" | "warning";
   /**
    * What was looked at: `config`, `registry`, `migrations`, `database`, `schema`, `ledger`, `role`, `extension`, `function`, `owner`, `public`,
-   * `index`, `limit`; `fix` for what --fix could not mend.
+   * `shared`, `index`, `limit`; `fix` for what --fix could not mend.
    */
   check: string;
   /** A tenant's name, a schema, a file with its line, the database. */
@@ -21,9 +32,9 @@ export interface FindingGroup extends Omit<Finding, "where"> {
 
 /** How doctor --fix puts a finding right. */
 export interface Mend {
-  what: "stamp" | "rights" | "share";
+  what: "stamp" | "rights" | "share" | "text" | "shared-text";
   tenant: { name: string; schema: string };
-  /** What belongs in the tenant's transaction besides. */
+  /** What belongs in the tenant's transaction besides; for a shared schema, what is sent in one of its own. */
   texts?: readonly string[];
   /** What was done, afterwards. */
   done: string;

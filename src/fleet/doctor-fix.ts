@@ -1,5 +1,7 @@
 // The fleet room: doctor --fix, which puts right what can be put right without a choice: stamps and rights, each tenant in one transaction.
 
+import type { Database } from "../database/database.js";
+import { withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { readMigrations } from "../migrations/files.js";
 import { mendTenant } from "../migrations/tenant.js";
@@ -36,13 +38,10 @@ export async function mendAll(fleet: Fleet, findings: readonly Noted[], limits: 
     await shareSchemas(fleet, database).catch((error: unknown) => failed.push(failure("shared schemas", error)));
     if (mends.some(({ what, tenant }) => what === "stamp" && tenant.name === shared.name))
       await stampShared(fleet, shared, limits).catch((error: unknown) => failed.push(failure(shared.name, error)));
-    failed.push(
-      ...(await mendTenants(
-        fleet,
-        mends.filter(({ what, tenant }) => what !== "share" && tenant.name !== shared.name),
-        limits,
-      )),
-    );
+    for (const { tenant, texts = [] } of mends.filter(({ what }) => what === "shared-text"))
+      await sendShared(database, texts, limits).catch((error: unknown) => failed.push(failure(tenant.name, error)));
+    const ofTenants = (mend: Mend) => !["share", "shared-text"].includes(mend.what) && mend.tenant.name !== shared.name;
+    failed.push(...(await mendTenants(fleet, mends.filter(ofTenants), limits)));
   } catch (error) {
     // What stands in everybody's way was found before, and is found again.
     failed.push(failure("database", error));
@@ -59,6 +58,19 @@ async function stampShared(fleet: Fleet, shared: Mend["tenant"], limits: RunLimi
   const migrations = await readMigrations(fleet.config.migrations.shared ?? "");
   const open = openWorkshop(fleet, await fleet.database(), migrations, newPlan("doctor --fix").run, limits);
   await persist(() => mendTenant(open(shared, []), { stamp: true }), { ...defaultLimits, ...limits });
+}
+
+async function sendShared(database: Database, texts: readonly string[], limits: RunLimits): Promise<void> {
+  const all = { ...defaultLimits, ...limits };
+  const send = () =>
+    withTransaction(
+      database,
+      async (client) => {
+        for (const text of texts) await client.query(text);
+      },
+      { lockTimeoutMs: all.lockTimeoutMs },
+    );
+  await persist(send, all);
 }
 
 async function mendTenants(fleet: Fleet, mends: readonly Mend[], limits: RunLimits): Promise<Noted[]> {

@@ -1,9 +1,8 @@
 // The fleet room: what runs out one day, and is told by doctor before it does: numbers, columns, locks, transaction ids.
 
 import type { Client, Database } from "../database/database.js";
-import { withTransaction } from "../database/transaction.js";
-import type { Examined } from "./doctor-catalog.js";
-import type { Noted } from "./doctor-findings.js";
+import { readCatalog, withTransaction } from "../database/transaction.js";
+import type { Examined, Noted } from "./doctor-findings.js";
 import { lockTableConcern } from "./preflight.js";
 
 /** From this part on it is told, and from that part on it is an error. */
@@ -13,7 +12,7 @@ const nearer = 0.95;
 /** Looks at what has a limit: in the server, and in these schemas. */
 export async function examineLimits(database: Database, examined: Examined, concurrency: number): Promise<Noted[]> {
   const schemas = examined.tenants.map(({ schema }) => schema);
-  const findings = await database.withClient(async (client) => [
+  const findings = await readCatalog(database, async (client) => [
     ...(await transactionAges(client, database)),
     ...(await columns(client, examined, schemas)),
   ]);
@@ -90,7 +89,7 @@ interface Sequence {
 const sequencesPerBatch = 100;
 
 async function sequences(database: Database, examined: Examined, schemas: readonly string[]): Promise<Noted[]> {
-  const small = await database.withClient((client) => smallSequences(client, schemas));
+  const small = await readCatalog(database, (client) => smallSequences(client, schemas));
   const findings: Noted[] = [];
   for (let at = 0; at < small.length; at += sequencesPerBatch) {
     const batch = small.slice(at, at + sequencesPerBatch);

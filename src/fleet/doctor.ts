@@ -2,6 +2,7 @@
 
 import type { Database } from "../database/database.js";
 import { schemasLike } from "../database/schemas.js";
+import { readCatalog } from "../database/transaction.js";
 import { ProblemsError, TenantctlError } from "../errors.js";
 import { type Migration, readMigrations } from "../migrations/files.js";
 import { creatingComment, ledgerTable } from "../migrations/ledger.js";
@@ -10,8 +11,8 @@ import { createPreparer } from "../migrations/prepare.js";
 import { checkTenantName } from "../registry/names.js";
 import type { Tenant } from "../registry/registry.js";
 import { problemsIn } from "../registry/tenants.js";
-import { type Examined, examineCatalog } from "./doctor-catalog.js";
-import { type Finding, type FindingGroup, groupsOf, type Noted, plain } from "./doctor-findings.js";
+import { examineCatalog } from "./doctor-catalog.js";
+import { type Examined, type Finding, type FindingGroup, groupsOf, type Noted, plain } from "./doctor-findings.js";
 import { type Fixed, fixedOf, mendAll } from "./doctor-fix.js";
 import { examineLimits } from "./doctor-limits.js";
 import { reportStanding } from "./doctor-standing.js";
@@ -183,7 +184,7 @@ async function reportStrays(
 ): Promise<void> {
   const registered = new Set(tenants.map((tenant) => tenant.schema));
   const shared = fleet.config.sharedSchemas[0] ?? "public";
-  const found = await database.withClient((client) => schemasLike(client, ledgerTable, creatingComment("")));
+  const found = await readCatalog(database, (client) => schemasLike(client, ledgerTable, creatingComment("")));
   for (const { schema, comment } of found) {
     if (registered.has(schema) || schema === shared) continue;
     const unfinished = comment?.startsWith(creatingComment("")) ?? false;

@@ -1,6 +1,7 @@
 // The fleet room: what is looked at before the first tenant, so that a run that can't go well touches nobody.
 
 import type { Client, Database } from "../database/database.js";
+import { readCatalog } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { roleExistsText } from "../migrations/grants.js";
 import { type Direction, prepareAll } from "../migrations/prepare.js";
@@ -100,7 +101,7 @@ export async function lockTableConcern(
   database: Database,
   concurrency: number,
 ): Promise<{ message: string; hint: string } | undefined> {
-  const { rows } = await database.withClient((client) =>
+  const { rows } = await readCatalog(database, (client) =>
     client.query<{ schema: string; relations: number }>(
       `select n.nspname as schema, c.relations from (select relnamespace, count(*)::int as relations from pg_class group by 1) c
        join pg_namespace n on n.oid = c.relnamespace

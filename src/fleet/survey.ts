@@ -2,6 +2,7 @@
 
 import type { Database } from "../database/database.js";
 import type { Isolation } from "../database/roles.js";
+import { readCatalog } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { MigrationFailure } from "../migrations/failure.js";
 import type { Migration } from "../migrations/files.js";
@@ -44,7 +45,7 @@ export async function survey<T extends Pick<Tenant, "name" | "schema">>(
   const known = prefixStandings(migrations);
   const settled = [...known].at(-1);
   const schemas = tenants.map((tenant) => tenant.schema);
-  const facts = await database.withClient((client) =>
+  const facts = await readCatalog(database, (client) =>
     readFacts(client, schemas, {
       appRole: options.appRole,
       isolation: options.isolation,
@@ -61,7 +62,7 @@ export async function survey<T extends Pick<Tenant, "name" | "schema">>(
   const filled =
     withoutLedger.length === 0 || options.shared
       ? new Set<string>()
-      : await database.withClient((client) => schemasWithObjects(client, withoutLedger));
+      : await readCatalog(database, (client) => schemasWithObjects(client, withoutLedger));
   const ledgers = await readLedgers(database, unclear);
   return tenants.map((tenant) => {
     const fact = facts.get(tenant.schema);

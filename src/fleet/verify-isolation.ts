@@ -4,14 +4,16 @@ import { rightPattern } from "../config/shape.js";
 import type { Client, Database } from "../database/database.js";
 import { identifier, literal, qualified } from "../database/quote.js";
 import { sharedRole, tenantLogin, tenantRole } from "../database/roles.js";
-import { beginStatements, newToken, withTransaction } from "../database/transaction.js";
+import { beginStatements, newToken, readCatalog } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { ledgerTable } from "../migrations/ledger.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
+import { findFunctionPaths, pathText } from "./function-paths.js";
 import { isolationOf } from "./isolation.js";
-import { findLacks, findLeaks, type Right, type Watched } from "./leaks.js";
+import { findLacks, findLeaks, type Right } from "./leaks.js";
 import { type Selection, selectTenants } from "./select.js";
+import type { Watched } from "./suspects.js";
 
 export interface VerifyOptions {
   /** For how many of the selected tenants it is tried besides what the catalog says. Default 10. */
@@ -58,6 +60,7 @@ export async function verifyIsolation(
   const isolation = isolationOf(fleet, database);
   if (isolation === undefined) throw notIsolated();
   const roleOf = (tenant: Tenant) => tenantRole(isolation.database, tenant.schema);
+  const { registry } = fleet.config;
   const watched: Watched = {
     schemas: all.map(({ schema }) => schema),
     roles: all.map(roleOf),
@@ -65,6 +68,7 @@ export async function verifyIsolation(
     sharedRole: sharedRole(isolation.database),
     appRole: fleet.config.appRole,
     sharedSchemas: fleet.config.sharedSchemas,
+    registryTable: registry !== undefined && "table" in registry ? registry.table : undefined,
   };
   const others = new Set([...watched.roles, ...watched.logins]);
   for (const tenant of selected) {
@@ -74,9 +78,10 @@ export async function verifyIsolation(
   const look = async (client: Client) => {
     // The server guesses that there is hardly anything of all this, and would go through everything for each tenant.
     await client.query("set local enable_nestloop = off");
-    return [await findLeaks(client, watched), await findLacks(client, watched)] as const;
+    const leaks = [...(await findLeaks(client, watched)), ...(await lookups(client, watched))];
+    return [leaks, await findLacks(client, watched)] as const;
   };
-  const [found, lacking] = await withTransaction(database, look, { readOnly: true });
+  const [found, lacking] = await readCatalog(database, look);
   const ofSelected = ({ role }: Right) => !others.has(role);
   const isAllowed = (right: Omit<Right, "how" | "hint">) => wishes.some(({ covers }) => covers(right));
   const leaks = found.filter((right) => ofSelected(right) && !isAllowed(right));
@@ -98,6 +103,23 @@ export async function verifyIsolation(
     lacks,
     attempts: tried,
   };
+}
+
+// A function that looks names up where another tenant, or its caller, says what they are.
+async function lookups(client: Client, { schemas, roles, sharedSchemas }: Watched): Promise<Right[]> {
+  const found = await findFunctionPaths(client, schemas, sharedSchemas);
+  return found.map((one) => {
+    const { schema, kind, identity, others, missing, path, wanted } = one;
+    const [wrong] = [...others, ...missing];
+    const lacks = path === undefined ? "no search_path of its own" : "search_path without pg_temp at its end";
+    return {
+      role: roles[schemas.indexOf(schema)] ?? "PUBLIC",
+      object: identity,
+      privilege: "SEARCH_PATH",
+      how: wrong === undefined ? `SECURITY DEFINER, ${lacks}` : `search_path with ${identifier(wrong)}`,
+      hint: wanted === undefined ? `alter ${kind} ${identity} set search_path = …, pg_temp` : pathText(one),
+    };
+  });
 }
 
 export function notIsolated(): TenantctlError {
@@ -186,7 +208,7 @@ async function attempt(
 
 /** The schemas that are there, of those that are watched, each with a few of its tables. */
 async function tablesOf(database: Database, { schemas, sharedSchemas }: Watched): Promise<Map<string, string[]>> {
-  const { rows } = await database.withClient((client) =>
+  const { rows } = await readCatalog(database, (client) =>
     client.query<{ schema: string; tables: string[] }>(
       `select n.nspname as schema, coalesce((array_agg(c.relname::text order by c.relname) filter (where c.oid is not null))[1:3], '{}') as tables
        from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname <> '${ledgerTable}'

@@ -1,6 +1,6 @@
 // The fleet room: what leads out of a tenant's schema without being a right in another one: to other servers, to files, to large objects.
 
-const granted = "case when s.kind = 'public' then 'grant to PUBLIC' else 'grant' end";
+import { granted } from "./suspects.js";
 
 // Whoever may use a wrapper makes servers of his own, and a server is reached with the passwords that are kept for it.
 const foreign = `select s.name as role, o.name as object, 'USAGE' as privilege, ${granted} as how, format('revoke usage on %s from %s', o.name, s.quoted) as hint
@@ -24,13 +24,13 @@ const largeObjects = `select s.name as role, 'large object ' || l.oid as object,
   union all select 'PUBLIC', 'all large objects', 'ALL', 'lo_compat_privileges', 'alter system reset lo_compat_privileges'
   from pg_settings where name = 'lo_compat_privileges' and setting = 'on' and source not in ('database', 'user', 'database user', 'global')`;
 
-// Files of the server, and its connections to itself, where whoever is connected may be a superuser: nobody has these from the start.
+// What initdb, or an extension, lets nobody or only some call: the server's files, its connections to itself, others' statistics. Functions of
+// which they say nothing are everybody's.
 const functions = `select s.name as role, quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '()' as object, 'EXECUTE' as privilege, ${granted} as how,
     format('revoke execute on function %s from %s', p.oid::regprocedure, s.quoted) as hint
-  from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(p.proacl) x join suspect s on s.oid = x.grantee
-  where p.proname in ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'pg_stat_file', 'pg_file_write', 'pg_file_rename', 'pg_file_unlink', 'lo_import', 'lo_export',
-      'dblink_connect_u')
-    and (n.nspname = 'pg_catalog' or exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'))`;
+  from pg_proc p join pg_init_privs i on i.classoid = 'pg_proc'::regclass and i.objoid = p.oid and i.objsubid = 0 join pg_namespace n on n.oid = p.pronamespace,
+    aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x join suspect s on s.oid = x.grantee and s.kind <> 'former'
+  where s.oid <> p.proowner and not exists (select from aclexplode(i.initprivs) y where y.grantee in (0, x.grantee) and y.privilege_type = x.privilege_type)`;
 
 // Passwords, and samples of everybody's rows: what initdb does not let all read.
 const catalogs = `select s.name as role, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as object, x.privilege_type as privilege, ${granted} as how,
@@ -51,7 +51,7 @@ const parameters = `select s.name as role, 'parameter ' || p.parname as object, 
     format('revoke %s on parameter %s from %s', lower(x.privilege_type), p.parname, s.quoted) as hint
   from pg_parameter_acl p, aclexplode(p.paracl) x join suspect s on s.oid = x.grantee`;
 
-/** Each with `suspect`, as `leaks.ts` has it. */
+/** Each with what `baseOf` begins. */
 export function waysOut(version: number): string[] {
   return [foreign, largeObjects, functions, catalogs, ...(version >= 150_000 ? [parameters] : [])];
 }

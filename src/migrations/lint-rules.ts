@@ -177,24 +177,6 @@ export function outsideOnly(kind: string, node: Node): string | undefined {
   }
 }
 
-/** A SECURITY DEFINER function that looks names up where its caller does. */
-export function securityDefiner(kind: string, node: Node): Verdict | undefined {
-  if (kind !== "CreateFunctionStmt" || node.sql_body !== undefined || !Array.isArray(node.options)) return undefined;
-  const options = node.options.map((option) => (option as { DefElem: Node }).DefElem);
-  const secure = options.find(({ defname, arg }) => defname === "security" && JSON.stringify(arg).includes("true"));
-  const fixed = options.some(
-    ({ defname, arg }) =>
-      defname === "set" && (arg as { VariableSetStmt?: Node } | undefined)?.VariableSetStmt?.name === "search_path",
-  );
-  if (secure === undefined || fixed) return undefined;
-  return {
-    message:
-      "a SECURITY DEFINER function without a search_path of its own reads and writes, with its owner's rights, in whichever tenant its caller is",
-    hint: "add SET search_path FROM CURRENT: the tenant's, when the function is created",
-    location: typeof secure.location === "number" ? secure.location : undefined,
-  };
-}
-
 const contexts = ["search_path", "role", "session_authorization"];
 
 /** Statements that lead later ones of the transaction elsewhere. Those for the session are refused at load. */

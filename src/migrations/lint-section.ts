@@ -2,6 +2,7 @@
 
 import { scansIndexes } from "./index-scans.js";
 import { type Body, bodyOf } from "./lint-bodies.js";
+import { securityDefiner } from "./lint-definer.js";
 import { type Language, type SchemaMention, schemasIn, textOf } from "./lint-names.js";
 import { placesIn } from "./lint-places.js";
 import {
@@ -11,7 +12,6 @@ import {
   grantPublic,
   type LintRule,
   outsideOnly,
-  securityDefiner,
   setContext,
   type Verdict,
   wholeDatabase,

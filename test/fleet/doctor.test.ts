@@ -42,7 +42,7 @@ async function plant(database: TestDatabase, { owner, role, project }: IsolatedF
   const client = await database.connectAs(owner.url);
   for (const text of [
     "create function definer.peep(n int) returns text language sql security definer as 'select current_schema()'",
-    "create function definer.fixed() returns text language sql security definer set search_path from current as 'select current_schema()'",
+    "create function definer.fixed() returns text language sql security definer set search_path = definer, pg_temp as 'select current_schema()'",
     "create function definer.read() returns int language sql security definer begin atomic select 1; end",
     "create function shared.peep() returns text language sql security definer as 'select current_schema()'",
     "grant usage on schema open to public; grant select, insert on open.notes to public",

@@ -142,14 +142,15 @@ const guards: Guard[] = [
   {
     name: "a SECURITY DEFINER function",
     change:
-      "create function shared.peep() returns text language sql security definer as 'select owner from t2.notes'; alter function shared.peep() owner to $owner",
+      "create function shared.peep() returns text language sql security definer set search_path = shared, pg_temp as 'select owner from t2.notes'; alter function shared.peep() owner to $owner",
     found: ["PUBLIC EXECUTE shared.peep() SECURITY DEFINER"],
     hints: ["alter routine shared.peep() security invoker"],
     undo: "drop function shared.peep()",
   },
   {
     name: "a SECURITY DEFINER function of its own",
-    change: "create function t1.peep() returns text language sql security definer as 'select owner from t2.notes'",
+    change:
+      "create function t1.peep() returns text language sql security definer set search_path = t1, pg_temp as 'select owner from t2.notes'",
     found: ["$1 EXECUTE t1.peep() SECURITY DEFINER"],
     hints: ["alter routine t1.peep() security invoker"],
     undo: "drop function t1.peep()",
@@ -171,7 +172,7 @@ const guards: Guard[] = [
   {
     name: "a materialized view that all may read",
     change: "create materialized view shared.peep as select * from t2.notes; grant select on shared.peep to $shared",
-    found: ["whoever may read it SELECT on t2.notes shared.peep view"],
+    found: ["$shared SELECT on t2.notes shared.peep materialized view"],
     hints: ["drop materialized view shared.peep"],
   },
   {

@@ -132,6 +132,35 @@ end $$`,
     "create function f() returns int security definer language sql\nas $$ select 1 $$;",
     "2:33",
   ),
+  ...(
+    [
+      ["DEFAULT as search_path", "set search_path to default", "2:33"],
+      ["without pg_temp", "set search_path = common", "2:50"],
+      ["pg_temp in front", "set search_path = pg_temp, common", "2:50"],
+      ["pg_temp in front and last", "set search_path = pg_temp, common, pg_temp", "2:50"],
+      ["pg_temp in one text", "set search_path = 'common, pg_temp'", "2:50"],
+      ["pg_temp in another letter case", 'set search_path = common, "PG_TEMP"', "2:50"],
+      ["the last of two", "set search_path = common, pg_temp set search_path = common", "2:84"],
+    ] as const
+  ).map(([what, path, at]) =>
+    error(
+      "security-definer",
+      what,
+      `create function f() returns int security definer ${path} language sql as $$ select 1 $$;`,
+      at,
+    ),
+  ),
+  error("security-definer", "ALTER FUNCTION", "alter function f() security definer;", "2:20"),
+  error("security-definer", "a procedure", "alter procedure p() security definer set search_path = common;", "2:38"),
+  {
+    ...error(
+      "security-definer",
+      "in shared migrations",
+      "create function common.f() returns int language sql security definer set search_path = common as $$ select 1 $$;",
+      "2:70",
+    ),
+    shared: true,
+  },
   error("extension", "CREATE EXTENSION", "create extension if not exists citext;", "2:1"),
   error(
     "extension",
@@ -237,6 +266,15 @@ const fine: [what: string, sql: string, options?: { shared?: boolean; outside?: 
   [
     "FROM CURRENT",
     "create function f() returns int language sql security definer set search_path from current as $$ select 1 $$;",
+  ],
+  [
+    "pg_temp last, and an empty search_path",
+    `create function f() returns int language sql security definer set search_path = common, pg_temp as $$ select 1 $$;
+create function g() returns int language sql security definer set search_path = '' as $$ select 1 $$; create procedure p() language sql security definer set search_path = "pg_temp" as $$ select 1 $$;`,
+  ],
+  [
+    "ALTER FUNCTION with pg_temp, or without SECURITY DEFINER",
+    "alter function f() security definer set search_path from current; alter function f() security invoker; alter function f() set search_path = common;",
   ],
   [
     "SECURITY DEFINER, BEGIN ATOMIC",
