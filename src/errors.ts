@@ -43,6 +43,7 @@ export type ErrorCode =
   | "SQL"
   | "MODULE"
   | "LOCKED"
+  | "LOCKED_BY_TENANT"
   | "CONNECTION_LOST"
   | "TRANSACTION_BROKEN"
   | "NEEDS_SESSION"

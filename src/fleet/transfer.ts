@@ -4,6 +4,7 @@ import { entryOf, listedIn, type Merged } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { newRunId } from "./runs.js";
 import { writeNewFile } from "./scaffold.js";
+import { shareSchemas } from "./share.js";
 import { withRegistry } from "./shared.js";
 
 /** All the tenants, as a config file lists them; written to a new file too, where one is named. @throws TenantctlError FILE_EXISTS. */
@@ -33,5 +34,9 @@ export interface ImportOptions {
 export async function importTenants(fleet: Fleet, file: string, options: ImportOptions = {}): Promise<Merged> {
   const tenants = await listedIn(file, options.cwd ?? process.cwd());
   const merge = () => fleet.registry.merge(tenants, { dryRun: options.dryRun ?? false });
-  return options.dryRun ? await merge() : await withRegistry(fleet, newRunId(), {}, merge);
+  if (options.dryRun) return await merge();
+  const merged = await withRegistry(fleet, newRunId(), {}, merge);
+  // The table may have come to be just now: who the other tenants are is nothing for a tenant to read.
+  if (fleet.config.isolation === "role") await shareSchemas(fleet, await fleet.database());
+  return merged;
 }

@@ -12,6 +12,7 @@ import type { Fleet } from "./fleet.js";
 import { isolationOf } from "./isolation.js";
 import { findLacks, findLeaks, type Right, type Watched } from "./leaks.js";
 import { type Selection, selectTenants } from "./select.js";
+import { wantedRights } from "./shared-access.js";
 
 export interface VerifyOptions {
   /** For how many of the selected tenants it is tried besides what the catalog says. Default 10. */
@@ -51,7 +52,8 @@ export async function verifyIsolation(
   selection: Selection,
   { attempts = 10, allow = [] }: VerifyOptions = {},
 ): Promise<Verification> {
-  const wishes = [...new Set([...fleet.config.isolationAllows, ...allow])].map(wishOf);
+  const told = [...new Set([...fleet.config.isolationAllows, ...allow])].map(wishOf);
+  const wishes = [...told, ...wantedRights(fleet.config).map(wishOf)];
   const all = await fleet.registry.tenants();
   const selected = await selectTenants(all, selection);
   const database = await fleet.database();
@@ -82,7 +84,7 @@ export async function verifyIsolation(
   const leaks = found.filter((right) => ofSelected(right) && !isAllowed(right));
   const allowed = found.filter((right) => ofSelected(right) && isAllowed(right));
   const lacks = lacking.filter(ofSelected);
-  const unused = wishes.filter(({ covers }) => !found.some(covers)).map(({ text }) => text);
+  const unused = told.filter(({ covers }) => !found.some(covers)).map(({ text }) => text);
   for (const text of unused)
     fleet.report({ type: "warning", message: `${text} is allowed, and there is no such right any more` });
   const tables = await tablesOf(database, watched);
