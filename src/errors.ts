@@ -8,7 +8,9 @@ export type ErrorCode =
   | "CONFIG_INVALID"
   | "CONFIG_NOT_EDITABLE"
   | "NAME_INVALID"
+  | "NAME_RETIRED"
   | "TENANT_UNKNOWN"
+  | "TENANT_SUSPENDED"
   | "TENANT_EXISTS"
   | "SCHEMA_EXISTS"
   | "SCHEMA_MISSING"
@@ -36,9 +38,11 @@ export type ErrorCode =
   // in the application: which tenant a statement is for is unknown, or not what it was
   | "NO_TENANT"
   | "OTHER_TENANT"
+  | "TEXT_CONTINUES"
   | "RELEASED"
   | "CLOSED"
   | "DRIVER"
+  | "POOL_EXHAUSTED"
   // one tenant's failure, or a run's
   | "SQL"
   | "MODULE"
@@ -65,8 +69,17 @@ export interface ErrorOptionsWithHint {
   cause?: unknown;
 }
 
+// An application may load the library twice: by `import` and by `require`.
+const brand = Symbol.for("tenantctl.error");
+
 /** An expected error: one line for the user, a stable code for machines, a hint where there is one. */
 export class TenantctlError extends Error {
+  static override [Symbol.hasInstance](thing: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: a subclass asks for its own
+    if (this !== TenantctlError) return Object.prototype.isPrototypeOf.call(this.prototype, thing as object);
+    return typeof thing === "object" && thing !== null && brand in thing;
+  }
+  readonly [brand] = true;
   override readonly name: string = "TenantctlError";
   readonly code: ErrorCode;
   readonly hint: string | undefined;

@@ -45,7 +45,8 @@ const OURS = [
 export function childEnvironment(settings: ServerSettings, tenant: ChildTenant, parent: Environment): Environment {
   const { ssl, files = {}, password } = settings;
   const role = tenant.role === undefined ? "" : ` -c role=${escapedOption(tenant.role)}`;
-  const options = `-c search_path=${escapedOption(tenant.searchPath)}${role}`;
+  const given = settings.options === undefined ? "" : `${settings.options} `;
+  const options = `${given}-c search_path=${escapedOption(tenant.searchPath)}${role}`;
   const ours: Environment = {
     TENANT: tenant.name,
     TENANT_SCHEMA: tenant.schema,
@@ -65,8 +66,8 @@ export function childEnvironment(settings: ServerSettings, tenant: ChildTenant, 
     PGSSLNEGOTIATION: ssl.negotiation === "direct" ? "direct" : undefined,
     PGCHANNELBINDING: settings.channelBinding === "prefer" ? undefined : settings.channelBinding,
     DATABASE_URL: urlOf(settings, options),
-    // For tenantctl itself, which refuses startup options, and would else read the config's database anew.
-    TENANTCTL_DATABASE_URL: urlOf(settings),
+    // For tenantctl itself, which sets the search_path anew, and would else read the config's database.
+    TENANTCTL_DATABASE_URL: urlOf(settings, settings.options),
   };
   const kept = Object.entries(parent).filter(([name]) => !OURS.includes(name));
   const set = Object.entries(ours).filter(([, value]) => value !== undefined);

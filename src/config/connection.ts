@@ -10,6 +10,7 @@ import { homeFolder } from "./home.js";
 import { type Parameter, type Parameters, settleParameters, unheeded } from "./parameters.js";
 import { findPassword } from "./passfile.js";
 import { oneOf, type SslFiles, type SslSettings, settleSsl } from "./ssl.js";
+import { startupOptions } from "./startup.js";
 import { parseDatabaseUrl } from "./url.js";
 
 /** Where the tenants' schemas are. */
@@ -32,6 +33,8 @@ export interface ServerSettings {
   /** 0 waits for ever, as `connect_timeout=0` does. */
   connectTimeoutMs: number;
   applicationName: string;
+  /** Startup options, as PGOPTIONS has them. */
+  options?: string;
   /** SCRAM channel binding; `require` must fail where the server does not offer it. */
   channelBinding: "disable" | "prefer" | "require";
   /** TCP keepalives; the first after `keepAliveIdleMs`, 0 being the system's default. */
@@ -91,6 +94,7 @@ export function settleDatabase({ url, source, folder }: DatabaseUrl, env: Enviro
   if (ssl.mode === "verify-full" && !parameters.has("host") && hostaddr !== undefined) {
     refuse("sslmode=verify-full needs the name that the certificate must carry", "name the host beside its hostaddr");
   }
+  const options = startupOptions(parameters.get("options"));
   const timeout =
     whole(parameters.get("connect_timeout"), "connect_timeout", Number.MIN_SAFE_INTEGER) ?? DEFAULT_TIMEOUT_S;
   return {
@@ -105,6 +109,7 @@ export function settleDatabase({ url, source, folder }: DatabaseUrl, env: Enviro
     ...(files === undefined ? {} : { files }),
     connectTimeoutMs: Math.max(0, timeout) * 1000,
     applicationName: parameters.get("application_name")?.value ?? "tenantctl",
+    ...(options === undefined ? {} : { options }),
     channelBinding:
       oneOf(parameters.get("channel_binding"), "channel_binding", ["disable", "prefer", "require"]) ?? "prefer",
     keepAlive: whole(parameters.get("keepalives"), "keepalives", 0) !== 0,

@@ -44,6 +44,7 @@ const VARIABLES: Record<string, string | undefined> = {
   keepalives_idle: undefined,
   keepalives_interval: undefined,
   keepalives_count: undefined,
+  options: undefined,
 };
 
 /** Any of these alone says where to connect. */
@@ -151,11 +152,6 @@ function readServiceFile(
 
 function refuseUnknown(key: string, from: string): void {
   if (Object.hasOwn(VARIABLES, key)) return;
-  if (key === "options") {
-    throw new TenantctlError("CONFIG_INVALID", `${from}: startup options are not supported`, {
-      hint: "a transaction pooler would drop them; alter role … set or alter database … set does what they do",
-    });
-  }
   const meant = nearest(key, Object.keys(VARIABLES));
   const hint = meant === undefined ? "those of libpq are known, but for a few" : `did you mean ${meant}?`;
   throw new TenantctlError("CONFIG_INVALID", `${from}: unknown connection parameter ${JSON.stringify(key)}`, { hint });

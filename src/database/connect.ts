@@ -5,25 +5,34 @@ import type { ConnectionOptions as TlsOptions } from "node:tls";
 import pg from "pg";
 import type { ServerSettings } from "../config/connection.js";
 import { connectError, sqlState } from "./errors.js";
+import { nobody } from "./nobody.js";
 
 /** Connections are replaced after this many uses: a backend's catalog cache only grows, and nothing else frees it. */
 const usesPerConnection = 200;
 
+export interface PoolOptions {
+  /** Startup options, which a pooler may refuse. */
+  startup?: string | undefined;
+  /** How often a connection is used before it is replaced. */
+  maxUses?: number;
+  /** When a connection that nobody needs is closed. Default: never. */
+  idleTimeoutMs?: number;
+}
+
 /**
  * Opens a pool on a server, and its first connection, trying TLS and plain in the order that sslmode asks for.
- * `options` are startup options, which a pooler may refuse: only the question whether it is one sends any.
  * @throws TenantctlError DATABASE_UNREACHABLE or DATABASE_REFUSED.
  */
 export async function openPool(
   settings: ServerSettings,
   maxConnections: number,
-  options = "",
-  maxUses = usesPerConnection,
+  options: PoolOptions = {},
 ): Promise<pg.Pool> {
   const attempts = tlsAttempts(settings);
+  const startup = [settings.options, options.startup].filter((text) => text !== undefined).join(" "); // the last one counts
   let told: unknown;
   for (const ssl of attempts) {
-    const pool = makePool({ ...clientConfig(settings), options, ssl }, maxConnections, maxUses);
+    const pool = makePool({ ...clientConfig(settings), options: startup, ssl }, maxConnections, options);
     try {
       (await pool.connect()).release();
       return pool;
@@ -38,13 +47,20 @@ export async function openPool(
 }
 
 /** A pool whose connections survive nothing silently: errors reach the query that is under way. */
-export function makePool(config: pg.PoolConfig, maxConnections: number, maxUses = usesPerConnection): pg.Pool {
+export function makePool(
+  config: pg.PoolConfig,
+  maxConnections: number,
+  { maxUses = usesPerConnection, idleTimeoutMs = 0 }: PoolOptions = {},
+): pg.Pool {
   // The pool's own timeout would also end the wait for a connection that is at work; and what is not given, pg
   // would look up in the environment, where the config has looked already.
   class OurClient extends pg.Client {
     constructor() {
       super({ ...config, client_encoding: "UTF8" });
       Object.assign(parametersOf(this), { options: config.options });
+      const { connection } = this as unknown as { connection: { connect(...to: unknown[]): void } };
+      const connect = connection.connect;
+      connection.connect = (...to) => nobody.runInAsyncScope(connect, connection, ...to);
     }
   }
   const pool = new pg.Pool({
@@ -53,7 +69,7 @@ export function makePool(config: pg.PoolConfig, maxConnections: number, maxUses 
     Client: OurClient,
     max: maxConnections,
     maxUses,
-    idleTimeoutMillis: 0,
+    idleTimeoutMillis: idleTimeoutMs,
   });
   // Without listeners a connection that dies while nobody uses it would end the process; the pool drops it.
   pool.on("error", () => {});

@@ -5,7 +5,7 @@ import type { DatabaseSettings } from "../config/connection.js";
 import { TenantctlError } from "../errors.js";
 import { cancelStatement } from "./cancel.js";
 import { askCapabilities, type Capabilities } from "./capabilities.js";
-import { makePool, openPool } from "./connect.js";
+import { makePool, openPool, type PoolOptions } from "./connect.js";
 import { openEmbedded } from "./embedded.js";
 import { connectError, isConnectionLost, sqlState } from "./errors.js";
 
@@ -127,16 +127,11 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
   }
 }
 
-/** Opens the connections themselves; `startup` are options that only a server takes, `maxUses` bounds each connection's life. */
-export async function openConnections(
-  settings: DatabaseSettings,
-  maxConnections: number,
-  startup?: string,
-  maxUses?: number,
-) {
+/** Opens the connections themselves. */
+export async function openConnections(settings: DatabaseSettings, maxConnections: number, options: PoolOptions = {}) {
   if (settings.kind === "server") {
     return {
-      pool: await openPool(settings, maxConnections, startup, maxUses),
+      pool: await openPool(settings, maxConnections, options),
       limit: Number.POSITIVE_INFINITY,
       closeServer: async () => {},
     };
@@ -145,7 +140,7 @@ export async function openConnections(
   const pool = makePool(
     { stream: embedded.stream as never, user: "postgres", database: "postgres", password: "", ssl: false },
     1,
-    maxUses,
+    options,
   );
   return { pool, limit: 1, closeServer: embedded.close };
 }
@@ -167,7 +162,7 @@ export async function keepsSessions(settings: DatabaseSettings): Promise<boolean
 async function openProbe(settings: DatabaseSettings): Promise<pg.Pool | undefined> {
   if (settings.kind === "embedded") return undefined;
   try {
-    return await openPool(settings, 1, "-c tenantctl.probe=1");
+    return await openPool(settings, 1, { startup: "-c tenantctl.probe=1" });
   } catch (error) {
     const cause = error instanceof Error ? error.cause : undefined;
     if (sqlState(cause) !== undefined) return undefined;

@@ -64,7 +64,10 @@ export function connectError(error: unknown, settings: DatabaseSettings): Tenant
   if (state === "53300") return refusal(message, "lower --concurrency, or raise max_connections");
   if (state === "57P03") return refusal(message, "the server is starting up or shutting down: try again");
   if (state === "08P01")
-    return refusal(message, "the pooler refuses what we sent at startup; give the server's own address");
+    return refusal(
+      message,
+      "the pooler refuses what we sent at startup: leave options out of the URL, or give the server's own address",
+    );
   if (state !== undefined) return refusal(message, "see the server's log");
   return new TenantctlError(
     "DATABASE_UNREACHABLE",

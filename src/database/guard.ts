@@ -3,13 +3,12 @@
 
 import type { AsyncResource } from "node:async_hooks";
 import type pg from "pg";
-import { identifier, searchPath } from "./quote.js";
+import { TenantctlError } from "../errors.js";
+import { type Need, type PoolMode, prefixOf, type Scope, type Sendable } from "./prefix.js";
+import { literal, searchPath } from "./quote.js";
+import { type Shape, shapeOf } from "./text.js";
 
-/**
- * What a connection may keep between two calls. `transaction`: nothing, since another client may get it (a transaction
- * pooler, a pool that somebody else uses too). `session`: it is ours alone.
- */
-export type PoolMode = "session" | "transaction";
+export type { PoolMode, Scope } from "./prefix.js";
 
 /** What pg calls a Submittable, with the handlers that its Client calls: a Query, a cursor, a stream. */
 export interface Submittable {
@@ -19,6 +18,8 @@ export interface Submittable {
   binary?: boolean;
   query_timeout?: number;
   _result?: object;
+  /** pg's Query: whether it is sent by the extended protocol. */
+  requiresPreparation?(): boolean;
   submit(connection: Wire): Error | null | undefined;
   handleRowDescription?(message: unknown): void;
   handleDataRow?(message: unknown): void;
@@ -34,44 +35,24 @@ export interface Submittable {
 /** The connection under a pg client: one method for each message that it can send. */
 export interface Wire {
   stream: { cork?(): void; uncork?(): void };
+  /** Which named statements the server has, as pg keeps them. */
+  parsedStatements?: Record<string, string>;
+  submittedNamedStatements?: Record<string, string>;
   query(text: string): void;
   parse(message: { text: string }): void;
   bind(message: object): void;
+  describe(message: object): void;
   execute(message: object): void;
+  sync(): void;
   on(event: string, listener: (message: never) => void): unknown;
   prependListener(event: string, listener: (message: never) => void): unknown;
   once(event: string, listener: () => void): unknown;
   removeListener(event: string, listener: () => void): unknown;
 }
 
-/** Which schemas a statement is for. */
-export interface Scope {
-  /** As search_path has them, quoted. */
-  readonly path: string;
-  /** The role that its statements have, where each tenant has one: always the same for a path. */
-  readonly role?: string | undefined;
-  /** Why it is not served any more: asked when a statement has waited for its connection. */
-  refusal(): Error | undefined;
-}
+const settingsOfSession = `select name, pg_catalog.current_setting(name) as value from pg_catalog.pg_settings
+  where source = 'session' and name not in ('search_path', 'role', 'session_authorization')`;
 
-interface Sendable {
-  text: string;
-  values?: string[];
-}
-
-/** All that a statement of another tenant may have left in a session, but prepared statements, which follow the search_path. */
-const discard: Sendable = { text: "discard temp" };
-const resets: readonly Sendable[] = [
-  discard,
-  { text: "close all" },
-  { text: "reset session authorization" },
-  { text: "reset all" },
-];
-const nothing: readonly Sendable[] = [];
-const unlock = "pg_catalog.pg_advisory_unlock_all()";
-
-// Nothing may come between these and a transaction's first query, and a `discard` would count as one.
-const opensTransaction = /^\s*(begin|start\s+transaction|set\s+transaction)\b[^;]*;?\s*$/i;
 // A transaction that goes on after a rollback was rolled back to a savepoint, unless the text opened another one.
 const opensAnother = /\b(chain|begin|start)\b/i;
 
@@ -83,19 +64,21 @@ export class Link {
   #owner: string | undefined;
   /** The search_path that the server reported last (PostgreSQL 18 and newer do). */
   #reported: string | undefined;
-  /** Of the transaction that is open: whether it lacks its search_path, or the resets, and whether it got them. */
+  /** In transaction mode, of the transaction that is open: whether it lacks its search_path. */
   #unset = false;
-  #unclean = false;
-  #cleaned = false;
   /** It is not the transaction that began with our search_path. */
   #replaced = false;
   #current: Guarded | undefined;
   /** Whether what is open is a transaction that began with us. */
   #ours = false;
+  /** What the server said last of its transaction. */
+  #status: string | undefined;
   /** What is being handed to the wire: its first message that says what to run is preceded by ours. */
   submitting: Guarded | undefined;
   /** Not to be used again. */
   broken = false;
+  /** Sets again what the application has set in a new session, for every tenant to come. */
+  kept: readonly Sendable[] = [];
   /** The paths that it has served: a backend's catalog cache grows with each. */
   readonly visited = new Set<string>();
 
@@ -107,10 +90,15 @@ export class Link {
     this.mode = mode;
     this.wire.on("parameterStatus", (message: { parameterName: string; parameterValue: string }) => {
       if (message.parameterName === "search_path") this.#reported = normalised(message.parameterValue);
+      // A text is read before what stands in front of it is done: nobody else's may be read by these.
+      if (readsTexts.has(message.parameterName)) this.broken = true;
     });
     this.#intercept();
     // Before pg's own listener, which hands out the result and sends what comes next.
-    this.wire.prependListener("readyForQuery", (message: { status: string }) => this.#ready(message.status));
+    this.wire.prependListener("readyForQuery", ({ status }: { status: string }) => {
+      this.#status = status;
+      this.#ready(status);
+    });
   }
 
   // Once, rather than for each statement: that would cost as much as all else. Whatever isn't ours goes through as it is.
@@ -123,10 +111,11 @@ export class Link {
       execute.call(wire, {});
     };
     wire.query = (text) => {
-      query.call(wire, this.submitting === undefined ? text : this.submitting.prefix(text));
+      if (this.submitting === undefined) query.call(wire, text);
+      else this.submitting.sendText(text, (whole) => query.call(wire, whole), send);
     };
     wire.parse = (message) => {
-      this.submitting?.precede(send);
+      this.submitting?.precede(send, message.text);
       parse.call(wire, message);
     };
     wire.bind = (message) => {
@@ -136,7 +125,7 @@ export class Link {
   }
 
   get status(): string | null {
-    return this.client.getTransactionStatus();
+    return this.#status ?? this.client.getTransactionStatus?.() ?? null;
   }
 
   /** Something was sent whose end has not come. */
@@ -144,24 +133,59 @@ export class Link {
     return this.#current !== undefined;
   }
 
-  /** The server has refused what was sent, and is about to say that it is ready. */
-  get failing(): boolean {
-    return this.#current?.refused === true;
+  /** The server is about to say that it is ready: nobody needs to do anything for it. */
+  get ending(): boolean {
+    return this.#current?.ending === true;
+  }
+
+  /** Keeps the settings that the session has just now; `ask` sends a query. */
+  async keepSettings(ask: (text: string) => Promise<pg.QueryResult>): Promise<void> {
+    if (this.mode !== "session") return;
+    const { rows } = await ask(settingsOfSession);
+    const calls = rows.map(({ name, value }) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
+    this.kept = calls.length === 0 ? [] : [{ text: `select ${calls.join(", ")}` }];
   }
 
   /** What must precede a statement of this scope, as things are: `clean` implies `path`. */
-  needs(scope: Scope, text: string, simple: boolean): { path: boolean; clean: boolean } {
-    const foreign = this.mode === "transaction" || this.#owner !== scope.path;
-    const opening = simple && opensTransaction.test(text);
-    if (this.status === "T") {
-      const clean = this.#unclean && !opening;
-      return { path: clean || this.#unset, clean };
+  needs(scope: Scope, shape: Shape): Need {
+    const idle = this.status === "I";
+    if (this.mode === "transaction") {
+      if (idle) return { path: true, clean: true, commits: shape.opens };
+      return { path: this.status === "T" && this.#unset, clean: false, commits: false };
     }
-    if (this.status !== "I") return { path: false, clean: false }; // a failed transaction takes nothing but its end
-    if (foreign) return { path: true, clean: !opening };
-    // A text of its own always gets it, so that what can't follow other statements (vacuum) is refused each time. No server reports its
-    // role, which the last statement may have reset.
-    return { path: simple || scope.role !== undefined || this.#reported !== scope.path, clean: false };
+    // In a session what a transaction began with was committed before it, and no rollback brings anything else back.
+    if (!idle) return nothingNeeded;
+    if (this.changesOwner(scope)) return { path: true, clean: true, commits: !shape.plain };
+    // No server reports its role, which the last statement may have reset, and none before 18 its search_path.
+    if (scope.role === undefined && this.#reported === scope.path) return nothingNeeded;
+    return { path: true, clean: false, commits: !shape.plain };
+  }
+
+  /**
+   * Why a text can't be sent. Where no session keeps the search_path, what comes behind a transaction's end has none.
+   *
+   * @param extended it is sent with values, or as a named statement.
+   */
+  refusal(text: string, extended: boolean): TenantctlError | undefined {
+    if (this.mode === "session") return undefined;
+    const { continues, calls } = shapeOf(text);
+    if (continues) {
+      return textContinues(
+        "the text goes on after the end of its transaction, where it would be nobody's",
+        "send what comes after commit or rollback as a text of its own",
+      );
+    }
+    // In a text of its own ours stands in front of it, and forbids it to end the transaction.
+    if (!extended || this.status !== "I" || !(calls || text === "")) return undefined;
+    return textContinues(
+      "a procedure that is called with values could end its transaction, and go on as nobody's",
+      "call it in a transaction: tenancy.transaction((client) => client.query(…))",
+    );
+  }
+
+  /** Whether a session may hold another scope's traces. */
+  changesOwner(scope: Scope): boolean {
+    return this.mode === "session" && this.status === "I" && this.#owner !== scope.path;
   }
 
   /** A pool that others use too may give us a transaction that they left open. */
@@ -182,31 +206,33 @@ export class Link {
       this.#owner = undefined;
       return;
     }
-    const { path } = done.scope;
-    const foreign = this.mode === "transaction" || this.#owner !== path;
-    const ended = done.committed || done.rolledBack;
-    if (status === "I") {
-      const before = this.#cleaned || done.cleans;
-      const kept = !done.refused && !done.rolledBack && before;
-      if (foreign) this.#owner = kept ? path : undefined;
-      this.#unset = this.#unclean = this.#cleaned = this.#replaced = false;
+    if (this.mode === "session") {
+      // What was committed in front of a statement stays whatever became of it; else it is done with it, or not at all.
+      const settled = done.need.commits ? done.prefixDone : status === "I" && !done.refused;
+      if (this.#owner !== done.scope.path && began(done))
+        this.#owner = done.need.clean && settled ? done.scope.path : undefined;
       return;
     }
-    if (done.cleans) this.#cleaned = true;
-    if (done.began === "I") {
-      this.#unset = ended;
-      this.#unclean = foreign && (!done.cleans || ended);
-      this.#replaced = ended;
-    } else if (ended && (this.#replaced || done.committed || opensAnother.test(done.text))) {
-      this.#unset = this.#replaced = true;
-      this.#unclean = foreign;
-      this.#cleaned = false;
-    } else if (done.prefixed && !done.refused) {
-      this.#unset = false;
-      if (done.cleans) this.#unclean = false;
+    if (status === "I") {
+      this.#unset = this.#replaced = false;
+      return;
     }
+    const ended = done.committed || done.rolledBack;
+    if (began(done)) this.#unset = this.#replaced = ended;
+    else if (ended && (this.#replaced || done.committed || opensAnother.test(done.text)))
+      this.#unset = this.#replaced = true;
+    else if (done.need.path && !done.refused) this.#unset = false;
   }
 }
+
+const readsTexts = new Set(["standard_conforming_strings", "client_encoding"]);
+
+function textContinues(message: string, hint: string): TenantctlError {
+  return new TenantctlError("TEXT_CONTINUES", message, { hint });
+}
+
+const nothingNeeded: Need = { path: false, clean: false, commits: false };
+const began = (done: Guarded) => done.began === "I";
 
 /**
  * A statement with its search_path in front of it, in the same message or in the same implicit transaction: both are
@@ -215,13 +241,16 @@ export class Link {
 export class Guarded implements Submittable {
   /** What the transaction status was when it was sent. */
   began: string | null = null;
-  prefixed = false;
-  cleans = false;
+  need: Need = nothingNeeded;
   refused = false;
   text = "";
   /** What the server told that it did. */
   committed = false;
   rolledBack = false;
+  /** Its search_path was sent in a message before it: why that failed, if it did. Nothing goes in front of it. */
+  alone: (() => Error | undefined) | undefined;
+  /** The last of several that were sent as one: whoever asked for them has their results already. */
+  last = false;
   /** Its first message is out. */
   #under = false;
   /** How many commands of ours have not been answered yet. */
@@ -263,15 +292,18 @@ export class Guarded implements Submittable {
 
   submit(wire: Wire): Error | null | undefined {
     const { inner, link } = this;
-    const refusal = this.refusal();
+    this.text = inner.text ?? wire.parsedStatements?.[inner.name ?? ""] ?? "";
+    const refusal =
+      this.alone?.() ?? this.refusal() ?? link.refusal(this.text, inner.requiresPreparation?.() ?? this.text !== "");
     if (refusal !== undefined) return refusal;
     this.began = link.status;
-    this.text = inner.text ?? "";
+    const forget = link.changesOwner(this.scope) ? forgetNamed(wire) : undefined;
     link.submitting = this;
     wire.stream.cork?.();
     try {
       const error = inner.submit(wire);
       if (!(error instanceof Error)) link.begins(this);
+      else if (!this.#under) forget?.undo();
       return error;
     } catch (error) {
       link.broken = true; // half of it may have been sent
@@ -282,59 +314,63 @@ export class Guarded implements Submittable {
     }
   }
 
-  /** The text with ours in front of it. */
-  prefix(text: string): string {
-    if (this.#under) return text;
-    this.#under = true;
+  /** What was sent in front of it was done, whatever became of the rest. */
+  get prefixDone(): boolean {
+    return this.#under && this.#ahead === 0;
+  }
+
+  /** Sends a text with ours in front of it. */
+  sendText(text: string, query: (text: string) => void, send: (statement: Sendable) => void): void {
+    if (this.#under) {
+      query(text);
+      return;
+    }
     this.text = text;
-    const statements = this.#statements(text, true);
-    if (statements.length === 0) return text;
-    const prefix = statements.map((statement) => `${statement.text};`).join("");
-    this.#ahead = statements.length;
-    this.#shift = [...prefix].length;
-    return prefix + text;
+    const shape = shapeOf(text);
+    const need = this.link.needs(this.scope, shape);
+    const { wire, mode } = this.link;
+    // By this protocol a statement is alone behind a commit, and what others left is gone before it begins.
+    const alone = mode === "session" && (need.commits || need.clean) && shape.single && !shape.copies;
+    const statements = this.#take(need, alone);
+    if (!alone || statements.length === 0) {
+      const prefix = statements.map((statement) => `${statement.text};`).join("");
+      this.#shift = [...prefix].length;
+      query(prefix + text);
+      return;
+    }
+    for (const statement of statements) send(statement);
+    wire.parse({ text });
+    wire.bind({});
+    wire.describe({ type: "P" });
+    wire.execute({});
+    wire.sync();
   }
 
-  /** Sends ours before messages that are about to be sent. */
-  precede(send: (statement: Sendable) => void): void {
+  /**
+   * Sends ours before messages that are about to be sent.
+   *
+   * @throws TenantctlError TEXT_CONTINUES for a text that only its first message told; nothing was sent.
+   */
+  precede(send: (statement: Sendable) => void, text = this.text): void {
     if (this.#under) return;
+    this.text = text;
+    const refusal = this.link.refusal(text, true);
+    if (refusal !== undefined) throw refusal;
+    for (const statement of this.#take(this.link.needs(this.scope, shapeOf(this.text)), true)) send(statement);
+  }
+
+  /** All that is still to come is the server's word that it is ready. */
+  get ending(): boolean {
+    const { readableEnded, state } = this.inner as { readableEnded?: boolean; state?: string }; // of a stream, of a cursor
+    return this.refused || this.last || readableEnded === true || state === "done";
+  }
+
+  #take(need: Need, extended: boolean): readonly Sendable[] {
     this.#under = true;
-    for (const statement of this.#statements(this.text, false)) {
-      send(statement);
-      this.#ahead++;
-    }
-  }
-
-  #statements(text: string, simple: boolean): readonly Sendable[] {
-    const { path, clean } = this.link.needs(this.scope, text, simple);
-    this.prefixed = path;
-    this.cleans = clean;
-    if (!path) return nothing;
-    if (this.link.mode === "transaction") return clean ? [discard, ...this.#setPath(simple)] : this.#setPath(simple);
-    if (!clean) return this.#setPath(simple);
-    return simple
-      ? [...resets, { text: `select ${unlock}` }, ...this.#setPath(simple)]
-      : [...resets, ...this.#setPath(simple, unlock)];
-  }
-
-  // In a text of its own it is no query, which leaves a transaction's isolation level to be chosen still. Else a query is
-  // better: its text is the same for all tenants, and outside of a transaction block it gives no warning. Its functions are
-  // named with their schema: a search_path that was left over may put others in front.
-  #setPath(simple: boolean, also?: string): readonly Sendable[] {
-    const { path, role } = this.scope;
-    const session = this.link.mode === "session";
-    if (simple) {
-      const how = session ? "session" : "local";
-      const setPath = { text: `set ${how} search_path to ${path}` };
-      return role === undefined ? [setPath] : [setPath, { text: `set ${how} role ${identifier(role)}` }];
-    }
-    const set = (setting: string, place: number) => `pg_catalog.set_config('${setting}', $${place}, ${!session})`;
-    const calls = [
-      ...(also === undefined ? [] : [also]),
-      set("search_path", 1),
-      ...(role === undefined ? [] : [set("role", 2)]),
-    ];
-    return [{ text: `select ${calls.join(", ")}`, values: role === undefined ? [path] : [path, role] }];
+    this.need = this.alone === undefined ? need : nothingNeeded;
+    const statements = prefixOf(this.need, this.link, this.scope, extended);
+    this.#ahead = statements.length;
+    return statements;
   }
 
   #tell<Arguments extends unknown[]>(handler: ((...args: Arguments) => void) | undefined, ...args: Arguments): void {
@@ -384,6 +420,14 @@ export class Guarded implements Submittable {
   handleReadyForQuery(wire: Wire): void {
     this.#tell(this.inner.handleReadyForQuery, wire);
   }
+}
+
+// The server forgets them with all else that was another scope's, so pg must not take them for known.
+function forgetNamed(wire: Wire): { undo(): void } {
+  const { parsedStatements, submittedNamedStatements } = wire;
+  if (parsedStatements !== undefined) wire.parsedStatements = {};
+  if (submittedNamedStatements !== undefined) wire.submittedNamedStatements = {};
+  return { undo: () => Object.assign(wire, { parsedStatements, submittedNamedStatements }) };
 }
 
 // The server tells a search_path in the words in which it was set, quoted or not.

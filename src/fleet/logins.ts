@@ -11,7 +11,7 @@ import { type Fleet, schemasOf } from "./fleet.js";
 import { isolationOf } from "./isolation.js";
 import { isAmbiguous, preparedPassword, requirePassword, verifierOf } from "./password.js";
 import { requireWritable, roleExists } from "./preflight.js";
-import { dropRoles, type Kept, keptWords, shutOut } from "./retire.js";
+import { dropRoles, type Kept, keptWords, shutOut } from "./shut-out.js";
 import { findTenant } from "./tenants.js";
 import { notIsolated } from "./verify-isolation.js";
 

@@ -9,6 +9,7 @@ import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { settleLogins } from "./login-states.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
+import { retiredOf } from "./retired.js";
 import type { Rollout } from "./rollout.js";
 import {
   carryOut,
@@ -110,8 +111,11 @@ export async function look(
   const shared = await lookAtShared(fleet, database);
   const surveyed = await survey(database, migrations, plan.tenants, rightsOf(fleet, database));
   const eligible: Look["eligible"] = [];
+  const missing = surveyed.filter(({ standing }) => standing.state === "missing").map(({ tenant }) => tenant);
+  const retired = await database.withClient((client) => retiredOf(client, missing, "give the tenant another schema"));
   for (const one of surveyed) {
-    const why = refusal(one, options);
+    const early = one.standing.state === "missing" ? retired.get(one.tenant.schema) : undefined;
+    const why = early === undefined ? refusal(one, options) : refused(one.tenant, early);
     if (why) plan.refused.push(why);
     else eligible.push(one);
   }

@@ -1,7 +1,8 @@
 // The fleet room: runs are remembered in the schema `tenantctl`, in transactions of their own.
 
 import type { Client, Database } from "../database/database.js";
-import { lockKey, withTransaction } from "../database/transaction.js";
+import { ensureOwnTables, ownTableExists } from "../database/own.js";
+import { withTransaction } from "../database/transaction.js";
 import type { Failure } from "../events.js";
 import type { TenantResult } from "./workers.js";
 
@@ -39,7 +40,7 @@ const keptRuns = 1_000;
 export async function logRun(database: Database, run: string, command: string): Promise<RunLog> {
   const counts = { migrated: 0, failed: 0, skipped: 0 };
   await withTransaction(database, async (client) => {
-    await ensureTables(client);
+    await ensureOwnTables(client, "failures", tables);
     await client.query("insert into tenantctl.runs (run, command) values ($1, $2)", [run, command]);
     await client.query(
       "delete from tenantctl.runs where run in (select run from tenantctl.runs order by started_at desc offset $1)",
@@ -72,33 +73,15 @@ export async function logRun(database: Database, run: string, command: string): 
   };
 }
 
-// Two runs that both find nothing would both create: they do it one after the other.
-async function ensureTables(client: Client): Promise<void> {
-  if (await tablesExist(client)) return;
-  await client.query(`select pg_advisory_xact_lock(${lockKey("tenantctl")})`);
-  // One by one: some servers want an index and a foreign key to travel alone.
-  const texts = [
-    // No tenant's schema: where each new schema is given to a node, this one stays. To other servers it is an unknown word.
-    "set local citus.enable_schema_based_sharding to off",
-    "create schema if not exists tenantctl",
-    "comment on schema tenantctl is 'the runs of tenantctl'",
-    `create table if not exists tenantctl.runs (run text primary key, command text not null,
-      started_at timestamptz not null default now(), finished_at timestamptz,
-      migrated integer not null default 0, failed integer not null default 0, skipped integer not null default 0)`,
-    "create index if not exists runs_started_at on tenantctl.runs (started_at)",
-    `create table if not exists tenantctl.failures (run text not null references tenantctl.runs on delete cascade,
-      name text not null, error jsonb not null, primary key (run, name))`,
-    "create index if not exists failures_name on tenantctl.failures (name)",
-  ];
-  for (const text of texts) await client.query(text);
-}
-
-async function tablesExist(client: Client): Promise<boolean> {
-  const { rows } = await client.query<{ found: boolean }>(
-    "select to_regclass('tenantctl.failures') is not null as found",
-  );
-  return rows[0]?.found === true;
-}
+const tables = [
+  `create table if not exists tenantctl.runs (run text primary key, command text not null,
+    started_at timestamptz not null default now(), finished_at timestamptz,
+    migrated integer not null default 0, failed integer not null default 0, skipped integer not null default 0)`,
+  "create index if not exists runs_started_at on tenantctl.runs (started_at)",
+  `create table if not exists tenantctl.failures (run text not null references tenantctl.runs on delete cascade,
+    name text not null, error jsonb not null, primary key (run, name))`,
+  "create index if not exists failures_name on tenantctl.failures (name)",
+];
 
 // A role that only looks at the catalog, for monitoring, can tell where the fleet stands.
 async function mayRead(client: Client): Promise<boolean> {
@@ -112,7 +95,7 @@ async function mayRead(client: Client): Promise<boolean> {
 /** The last runs, newest first. */
 export async function readRuns(database: Database, limit: number): Promise<RunRecord[]> {
   return await withTransaction(database, async (client) => {
-    if (!(await tablesExist(client))) return [];
+    if (!(await ownTableExists(client, "failures"))) return [];
     const { rows } = await client.query<RunRecord>(
       `select r.run, r.command, to_char(r.started_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "startedAt",
          to_char(r.finished_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "finishedAt", r.migrated,

@@ -21,7 +21,7 @@ export interface Access {
  * What the config's `sharedAccess` lists; undefined where there is none.
  * @throws ProblemsError CONFIG_INVALID for a schema that is not shared, or where it gives the registry or a ledger away.
  */
-export function accessOf(config: Config): Access[] | undefined {
+function accessOf(config: Config): Access[] | undefined {
   if (config.sharedAccess === undefined) return undefined;
   const problems: string[] = [];
   const schemas = [...config.sharedSchemas, "public"];

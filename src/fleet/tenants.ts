@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client, Database } from "../database/database.js";
 import { tenantLogins, tenantRole } from "../database/roles.js";
 import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../database/schemas.js";
+import { withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { MigrationFailure } from "../migrations/failure.js";
 import { readMigrations } from "../migrations/files.js";
@@ -25,11 +26,12 @@ import type { Fleet } from "./fleet.js";
 import { settleLogins } from "./login-states.js";
 import { namesUpTo } from "./mend.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
-import { dropRoles, keptWords, letIn, shutOut } from "./retire.js";
+import { checkUnretired, requireUnretired, retire, retireAlone } from "./retired.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
 import { shareSchemas } from "./share.js";
 import { lookAtShared, withRegistry } from "./shared.js";
+import { dropRoles, keptWords, letIn, shutOut } from "./shut-out.js";
 import { survey } from "./survey.js";
 import { persist } from "./workers.js";
 
@@ -43,6 +45,12 @@ export interface NewTenant {
   state?: TenantState;
 }
 
+/** How a tenant is created or added. */
+export interface NewTenantOptions extends RunLimits {
+  /** Take a schema name that was another tenant's a short while ago. */
+  reuseName?: boolean;
+}
+
 export interface TenantChange {
   tenant: Tenant;
   /** The migrations that were applied, or taken as applied. */
@@ -52,10 +60,14 @@ export interface TenantChange {
 /**
  * Creates a tenant: its schema, migrated, and its entry in the registry; all of it or nothing. In a registry in the database its row is
  * written in the very transaction that creates the schema.
- * @throws TenantctlError NAME_INVALID, TENANT_EXISTS, SCHEMA_EXISTS, HOST_TAKEN, CONFIG_NOT_EDITABLE, REGISTRY_INVALID; MigrationFailure; nothing is
- * left behind.
+ * @throws TenantctlError NAME_INVALID, NAME_RETIRED, TENANT_EXISTS, SCHEMA_EXISTS, HOST_TAKEN, CONFIG_NOT_EDITABLE, REGISTRY_INVALID;
+ * MigrationFailure; nothing is left behind.
  */
-export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunLimits = {}): Promise<TenantChange> {
+export async function createTenant(
+  fleet: Fleet,
+  wanted: NewTenant,
+  limits: NewTenantOptions = {},
+): Promise<TenantChange> {
   const tenant = completed(wanted);
   const run = newRunId();
   await withRegistry(fleet, run, limits, () => fleet.registry.checkAdd(tenant));
@@ -69,6 +81,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   await requireNew(work).catch(async (error: unknown) => {
     throw await overtaken(fleet, tenant, error);
   });
+  if (!limits.reuseName) await checkUnretired(database, [tenant]);
   const shared = await lookAtShared(fleet, database);
   await shared?.migrate(run, limits);
   await shareSchemas(fleet, database);
@@ -83,7 +96,7 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
     creating: true,
     shared: false,
     allowAhead: false,
-    alongside: listing(fleet, tenant),
+    alongside: listing(fleet, tenant, limits),
     isTaken: taken(fleet, tenant),
   };
   await persist(async () => {
@@ -102,9 +115,13 @@ export async function createTenant(fleet: Fleet, wanted: NewTenant, limits: RunL
   return { tenant, applied };
 }
 
-/** Lists a tenant in the transaction of its schema, where the registry is in that database. */
-function listing(fleet: Fleet, tenant: Tenant): Alongside | undefined {
-  return fleet.registry.inDatabase ? (client: Client) => fleet.registry.add(tenant, client) : undefined;
+/** Lists a tenant in the transaction of its schema, where the registry is in that database. Whoever gave the name up did it under the same lock. */
+function listing(fleet: Fleet, tenant: Tenant, { reuseName = false }: NewTenantOptions): Alongside {
+  return async (client: Client) => {
+    // Adding waits for whoever removes a tenant at the moment: what that retired is seen after it.
+    if (fleet.registry.inDatabase) await fleet.registry.add(tenant, client);
+    if (!reuseName) await requireUnretired(client, [tenant]);
+  };
 }
 
 // Whether somebody else has listed the schema meanwhile.
@@ -190,7 +207,7 @@ function missingSchema({ name, schema }: Tenant): TenantctlError {
   });
 }
 
-export interface AddOptions extends RunLimits {
+export interface AddOptions extends NewTenantOptions {
   /** Take migrations as applied without running them: all, or those up to one. */
   baseline?: boolean;
   baselineTo?: string;
@@ -198,7 +215,7 @@ export interface AddOptions extends RunLimits {
 
 /**
  * Registers a schema that exists. With a baseline its migrations are taken as applied, without running them.
- * @throws TenantctlError SCHEMA_MISSING, UNMANAGED (objects, no ledger, and no baseline), SCHEMA_EXISTS (a ledger, and a baseline), and what checkAdd throws.
+ * @throws TenantctlError SCHEMA_MISSING, NAME_RETIRED, UNMANAGED (objects, no ledger, and no baseline), SCHEMA_EXISTS (a ledger, and a baseline), and what checkAdd throws.
  */
 export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOptions = {}): Promise<TenantChange> {
   const tenant = completed(wanted);
@@ -206,6 +223,7 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
   const migrations = await readMigrations(fleet.config.migrations.tenant);
   const names = namesUpTo(migrations, options.baselineTo);
   const database = await fleet.database();
+  if (!options.reuseName) await checkUnretired(database, [tenant]);
   const [surveyed] = await survey(database, migrations, [tenant], { appRole: undefined });
   if (surveyed === undefined || surveyed.standing.state === "missing") throw missingSchema(tenant);
   if (surveyed.standing.unreadable) throw surveyed.standing.unreadable;
@@ -217,17 +235,17 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
   }
   const work = openWorkshop(fleet, database, migrations, newRunId(), options)(tenant, []);
   if (!wantsBaseline) {
-    await persist(() => list(fleet, tenant, work), patient(options));
+    await persist(() => list(fleet, tenant, work, options), patient(options));
     return { tenant, applied: [] };
   }
   await requireWritable(fleet, database);
-  await persist(() => baselineTenant(work, names, listing(fleet, tenant)), patient(options));
+  await persist(() => baselineTenant(work, names, listing(fleet, tenant, options)), patient(options));
   if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
   return { tenant, applied: names };
 }
 
 // Under the schema's lock: a create-tenant that made it may be about to drop it, since it could not list it.
-async function list(fleet: Fleet, tenant: Tenant, work: TenantWork): Promise<void> {
+async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, { reuseName }: AddOptions): Promise<void> {
   await inTenantTransaction(work, true, async ({ client, found }) => {
     if (!found.exists) throw missingSchema(tenant);
     if (isUnfinished(found)) {
@@ -239,7 +257,9 @@ async function list(fleet: Fleet, tenant: Tenant, work: TenantWork): Promise<voi
         },
       );
     }
+    if (!reuseName && !fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
     await fleet.registry.add(tenant, client);
+    if (!reuseName && fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
   });
 }
 
@@ -278,20 +298,21 @@ export async function findTenant(fleet: Fleet, name: string): Promise<Tenant> {
 }
 
 /**
- * Strikes a tenant out of the registry. Its data stays, unless its schema is to be dropped.
+ * Strikes a tenant out of the registry. Its data stays, unless its schema is to be dropped. For the next 10 minutes no other tenant gets its
+ * schema's name: an application may not have heard of it yet.
  * @throws TenantctlError TENANT_UNKNOWN, CONFIG_NOT_EDITABLE, SCHEMA_SHARED_OBJECTS (another schema's objects would go with it).
  */
 export async function removeTenant(fleet: Fleet, name: string, options: RemoveOptions = {}): Promise<TenantChange> {
   const tenant = await findTenant(fleet, name);
   fleet.registry.checkEditable(name);
   if (fleet.config.isolation !== "role") {
-    await strike(fleet, tenant, options);
+    await unlist(fleet, tenant, options);
     return { tenant, applied: [] };
   }
   const database = await fleet.database();
   const shut = await shutOut(database, tenantLogins(database.capabilities.database, tenant.schema));
   try {
-    await strike(fleet, tenant, options);
+    await unlist(fleet, tenant, options);
   } catch (error) {
     await letIn(database, shut).catch((cause: unknown) =>
       fleet.report({
@@ -312,9 +333,21 @@ export async function removeTenant(fleet: Fleet, name: string, options: RemoveOp
   return { tenant, applied: [] };
 }
 
-async function strike(fleet: Fleet, tenant: Tenant, options: RemoveOptions): Promise<void> {
+async function unlist(fleet: Fleet, tenant: Tenant, options: RemoveOptions): Promise<void> {
   if (options.dropSchema) await dropAndStrike(fleet, tenant, options);
-  else await fleet.registry.remove(tenant.name);
+  else await strike(fleet, tenant);
+}
+
+async function strike(fleet: Fleet, tenant: Tenant): Promise<void> {
+  if (!fleet.registry.inDatabase) {
+    await retireAlone(fleet, tenant);
+    await fleet.registry.remove(tenant.name);
+    return;
+  }
+  await withTransaction(await fleet.database(), async (client) => {
+    await fleet.registry.remove(tenant.name, client);
+    await retire(fleet, client, tenant);
+  });
 }
 
 // Struck out between the drop and its commit: in the same transaction, or, in a file, so that if the commit fails there is an entry
@@ -324,7 +357,7 @@ async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOption
   await requireWritable(fleet, database);
   const fits = await lookBeforeDrop(database, tenant);
   if (fits === undefined) {
-    await fleet.registry.remove(tenant.name);
+    await strike(fleet, tenant);
     return;
   }
   if (!fits) await emptySchema(database, tenant.schema);
@@ -336,6 +369,7 @@ async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOption
         inTenantTransaction(work, false, async ({ client, found, queue, flush }) => {
           if (found.exists) await queue(...texts(dropTenantTexts(work)));
           await flush();
+          await retire(fleet, client, tenant);
           await fleet.registry.remove(tenant.name, client);
           struck = !fleet.registry.inDatabase;
         }),

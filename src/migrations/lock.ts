@@ -1,11 +1,19 @@
 // The migrations room: who holds what a tenant's transaction waits for: named, and ended where it is a tenant's session that holds our lock.
 
-import type { Client } from "../database/database.js";
+import type { Client, Database } from "../database/database.js";
 import { advisoryHolders, blockersOf, endSessions, type Holder, holderWords } from "../database/sessions.js";
 import { lockKey } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
+import type { Reporter } from "../events.js";
 import { MigrationFailure } from "./failure.js";
-import type { Target } from "./transaction.js";
+
+/** What of a tenant's transaction is needed to tell who is in its way. */
+export interface Waiting {
+  database: Database;
+  tenant: { name: string };
+  report?: Reporter | undefined;
+  timeouts: { lockTimeoutMs: number };
+}
 
 /** Somebody else holds a tenant's lock: another run of ours, or whoever has learnt the key, which pg_locks shows. */
 export class Locked extends TenantctlError {
@@ -28,7 +36,7 @@ export async function lockedBy(client: Client, schema: string): Promise<Locked> 
  * Ends the sessions of tenants among those that hold the lock. No tenant's session has anything to do with it, and whoever waited for one would wait for ever.
  * @throws TenantctlError LOCKED_BY_TENANT where one can't be ended; the error itself where another run of ours holds the lock.
  */
-export async function endTenantsSessions(target: Target, error: Locked): Promise<void> {
+export async function endTenantsSessions(target: Waiting, error: Locked): Promise<void> {
   const ofTenants = error.holders.filter(({ ofTenant }) => ofTenant);
   if (ofTenants.length === 0) throw error;
   const users = ofTenants.flatMap(({ user }) => user ?? []);
@@ -67,7 +75,7 @@ export interface Watch {
 
 const shortestWatchMs = 50;
 
-export function watchLocks({ database, timeouts }: Target, pid: number): Watch {
+export function watchLocks({ database, timeouts }: Waiting, pid: number): Watch {
   const { lockTimeoutMs } = timeouts;
   let seen: Holder[] = [];
   let asking = false;

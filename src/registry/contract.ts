@@ -2,7 +2,15 @@
 
 import type { Client } from "../database/database.js";
 import type { TenantEdit, TenantEdited } from "./change.js";
+import type { Row } from "./rows.js";
 import type { Tenant } from "./tenants.js";
+
+/** What a registry lists, right or wrong. */
+export interface Listing {
+  rows: readonly Row[];
+  /** The same for the same rows; undefined where only the rows themselves tell. */
+  version: string | undefined;
+}
 
 /** Where the tenants are listed. */
 export interface Registry {
@@ -15,6 +23,13 @@ export interface Registry {
    * not exist; what opening the database throws, where it is there.
    */
   tenants(): Promise<Tenant[]>;
+  /**
+   * All rows as they are listed, for whoever serves those that are right; undefined where the version that is known is that of now. A
+   * registry in the database is read in batches, so that nothing else waits for long meanwhile.
+   *
+   * @throws TenantctlError REGISTRY_MISSING, REGISTRY_INVALID, CONFIG_INVALID; what opening the database throws, where it is there.
+   */
+  list(known?: string): Promise<Listing | undefined>;
   /**
    * Lists one more: in a database, in the transaction that `within` has open, or else in one of its own.
    *

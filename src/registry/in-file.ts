@@ -50,6 +50,7 @@ export function openFileRegistry(config: Config): Registry {
   return {
     inDatabase: false,
     tenants: async () => [...checked(entries).tenants.values()],
+    list: async () => ({ rows: Array.from(entries, ([name, entry]) => ({ name, ...entry })), version: undefined }),
     async add(tenant) {
       checkEditable(lineToAdd(tenant));
       const after = await editFile(file, async (text) => {

@@ -10,6 +10,7 @@ import { ProblemsError, TenantctlError } from "../errors.js";
 import { edited } from "./change.js";
 import type { Registry } from "./contract.js";
 import { entryLine } from "./entry.js";
+import { readListing } from "./listing.js";
 import { shown } from "./names.js";
 import { type Row, tenantsOfRows } from "./rows.js";
 import { settingsProblems } from "./settings.js";
@@ -35,20 +36,35 @@ export function openQueryRegistry(
       `insert the row with which it answers ${entryLine(name, { schema, hosts, labels })}; then tenantctl migrate ${name}`,
     );
 
-  async function tenants(): Promise<Tenant[]> {
+  async function read<T>(look: (client: Client) => Promise<T>): Promise<T> {
     const problems = settingsProblems(config);
     if (problems.length > 0)
       throw new ProblemsError("CONFIG_INVALID", "the config is not valid", problems, { hint: MEND_HINT });
     // unqualified names lead where shared migrations put their tables
     const searchPath = sharedSchemas.length > 0 ? sharedSchemas : ["public"];
-    const answer = (client: Client) => ask(client, query);
-    const rows = await withTransaction(await database(), answer, { readOnly: true, searchPath });
+    const refused = (error: unknown) => {
+      throw refusal(error);
+    };
+    return await withTransaction(await database(), (client) => look(client).catch(refused), {
+      readOnly: true,
+      searchPath,
+    });
+  }
+
+  async function tenants(): Promise<Tenant[]> {
+    const rows = await read((client) => ask(client, query));
     return [...tenantsOfRows(rows, reservedBy(sharedSchemas), label).tenants.values()];
   }
 
   return {
     inDatabase: true,
     tenants,
+    list: async (known) =>
+      await read(async (client) => {
+        const listing = await readListing(client, query.replace(/;\s*$/, ""), known);
+        if (listing?.rows[0] !== undefined && !("name" in listing.rows[0])) throw nameless();
+        return listing;
+      }),
     add: async (tenant) => refuseAdd(tenant),
     checkAdd: async (tenant) => refuseAdd(tenant),
     hasSchema: async (schema) => (await tenants()).some((tenant) => tenant.schema === schema),
@@ -71,11 +87,13 @@ export function openQueryRegistry(
 async function ask(client: Client, text: string): Promise<Row[]> {
   // the extended protocol takes one statement, so that none can follow that ends the transaction
   const config = { text, queryMode: "extended" } as { text: string };
-  const { rows, fields } = await client.query<Row & object>(config).catch((error: unknown) => {
-    throw refusal(error);
-  });
+  const { rows, fields } = await client.query<Row & object>(config);
   if (rows.length === 0 || fields.some((field) => field.name === "name")) return rows;
-  throw new TenantctlError("REGISTRY_INVALID", `${label} answers no column called name`, {
+  throw nameless();
+}
+
+function nameless(): TenantctlError {
+  return new TenantctlError("REGISTRY_INVALID", `${label} answers no column called name`, {
     hint: "select … as name; schema, hosts, labels and state may be there too",
   });
 }

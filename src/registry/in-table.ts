@@ -10,6 +10,7 @@ import { lockKey, withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { edited } from "./change.js";
 import type { Merged, Registry } from "./contract.js";
+import { readListing } from "./listing.js";
 import { shown } from "./names.js";
 import { entriesOf, type Row, refuse, tenantsOfRows } from "./rows.js";
 import { type Kind, keys, lookUp, type Place, placeOf, type Table } from "./table.js";
@@ -63,6 +64,7 @@ export function openTableRegistry(
         const { rows } = await client.query<Row>(`${table.select} order by ${table.column("name")}::text collate "C"`);
         return [...tenantsOfRows(rows, table.reserved, table.label).tenants.values()];
       }),
+    list: async (known) => await read(async (client, table) => await readListing(client, table.select, known)),
     async add(tenant, within) {
       await change(within, async (client, table) => insert(client, table, [await admitTo(client, table, tenant)]));
     },

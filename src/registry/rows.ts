@@ -4,7 +4,7 @@ import { pathInWords } from "../config/problems.js";
 import type { TenantEntry, TenantState } from "../config/shape.js";
 import { ProblemsError } from "../errors.js";
 import { shown } from "./names.js";
-import { type Reserved, readTenants } from "./tenants.js";
+import { checkEntry, type Reserved, readTenants, type Tenant, tenantOf } from "./tenants.js";
 
 /** A row, as a table or a query gives it; a column that is not there is undefined. */
 export type Row = Partial<Record<"name" | "schema" | "hosts" | "labels" | "state", unknown>>;
@@ -43,6 +43,26 @@ export function tenantsOfRows(rows: readonly Row[], reserved: Reserved, from: st
   const { problems, ...owners } = readTenants(entriesOf(rows, from), reserved, []);
   refuse(problems, from);
   return owners;
+}
+
+/** A row by itself: the tenant that it is, unless there are problems. */
+export interface ReadRow {
+  tenant: Tenant | undefined;
+  problems: readonly string[];
+}
+
+/** Reads one row, whoever else there is. It throws nothing, whatever the row holds. */
+export function readRow(row: Row, reserved: Reserved): ReadRow {
+  const name = textOf(row.name);
+  if (name === undefined)
+    return { tenant: undefined, problems: [`a row's name must be text, not ${nounOf(row.name)}`] };
+  const problems: string[] = [];
+  const wrong = (key: readonly PropertyKey[], message: string) =>
+    problems.push(`${pathInWords([name, ...key])}: ${message}`);
+  const entry = entryOfRow(name, row, wrong);
+  const tenant = tenantOf(name, entry);
+  checkEntry(tenant, entry, reserved, (message, ...key) => wrong(key, message));
+  return { tenant: problems.length === 0 ? tenant : undefined, problems };
 }
 
 const problemsShown = 50;

@@ -48,24 +48,42 @@ export function readTenants(
     const tenant = tenantOf(name, entry);
     const wrong = (message: string, ...keys: PropertyKey[]) =>
       problems.push(`${pathInWords([...under, name, ...keys])}: ${message}`);
-    if (!isPlainName(name)) for (const problem of problemsIn(() => checkTenantName(name))) wrong(problem);
-    if (entry.schema !== undefined) {
-      for (const problem of problemsIn(() => checkSchemaName(tenant.schema))) wrong(problem, "schema");
-    }
-    const owner = schemas.get(tenant.schema);
-    const why = reserved.get(tenant.schema) ?? (owner === undefined ? undefined : ownedBy(owner));
-    if (why !== undefined)
-      wrong(`schema ${shown(tenant.schema)} ${why}`, ...(entry.schema === undefined ? [] : ["schema"]));
-    schemas.set(tenant.schema, owner ?? name);
-    for (const [index, host] of tenant.hosts.entries()) {
-      for (const problem of problemsIn(() => checkHost(host))) wrong(problem, "hosts", index);
-      const taken = hosts.get(host);
-      if (taken !== undefined) wrong(`host ${shown(host)} ${ownedBy(taken)}`, "hosts", index);
-      hosts.set(host, taken ?? name);
-    }
+    checkEntry(tenant, entry, reserved, wrong, (kind, claimed) => {
+      const holders = kind === "schema" ? schemas : hosts;
+      const holder = holders.get(claimed);
+      holders.set(claimed, holder ?? name);
+      return holder;
+    });
     tenants.set(name, tenant);
   }
   return { tenants, schemas, hosts, problems };
+}
+
+/**
+ * Says what is wrong with one entry.
+ *
+ * @param claim takes a schema or host for this tenant, and returns whose it is already. Without it nobody has any.
+ */
+export function checkEntry(
+  tenant: Tenant,
+  entry: TenantEntry,
+  reserved: Reserved,
+  wrong: (message: string, ...keys: PropertyKey[]) => void,
+  claim: (kind: "schema" | "host", claimed: string) => string | undefined = () => undefined,
+): void {
+  if (!isPlainName(tenant.name)) for (const problem of problemsIn(() => checkTenantName(tenant.name))) wrong(problem);
+  if (entry.schema !== undefined) {
+    for (const problem of problemsIn(() => checkSchemaName(tenant.schema))) wrong(problem, "schema");
+  }
+  const owner = claim("schema", tenant.schema);
+  const why = reserved.get(tenant.schema) ?? (owner === undefined ? undefined : ownedBy(owner));
+  if (why !== undefined)
+    wrong(`schema ${shown(tenant.schema)} ${why}`, ...(entry.schema === undefined ? [] : ["schema"]));
+  for (const [index, host] of tenant.hosts.entries()) {
+    for (const problem of problemsIn(() => checkHost(host))) wrong(problem, "hosts", index);
+    const taken = claim("host", host);
+    if (taken !== undefined) wrong(`host ${shown(host)} ${ownedBy(taken)}`, "hosts", index);
+  }
 }
 
 /**

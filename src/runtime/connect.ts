@@ -9,6 +9,8 @@ import { type Choice, choose, type Headers, type Tenants } from "./choose.js";
 export interface ConnectOptions<Request extends IncomingMessage = IncomingMessage> extends Choice<Request> {
   /** Answers a request that is for no tenant. Default: 404. */
   onUnknown?: (request: Request, response: ServerResponse, next: Next) => void;
+  /** Answers a request for a tenant that is suspended. Default: 503 with Retry-After, as text, or as JSON where that is asked for. */
+  onSuspended?: (request: Request, response: ServerResponse, next: Next, tenant: Tenant) => void;
 }
 
 export type Next = (error?: unknown) => void;
@@ -23,10 +25,11 @@ export function connectMiddleware<Request extends IncomingMessage>(
   tenants: Tenants,
   options: ConnectOptions<Request> = {},
 ): ConnectMiddleware<Request> {
-  const { onUnknown = notFound } = options;
+  const { onUnknown = notFound, onSuspended = suspended } = options;
   return (request, response, next) => {
     const go = (tenant: Tenant | undefined) => {
       if (tenant === undefined) onUnknown(request, response, next);
+      else if (tenant.state === "suspended") onSuspended(request, response, next, tenant);
       else runRequest(tenants, tenant, [request, response], () => next());
     };
     whenChosen(() => choose(tenants, request, headersOf(request), options), go, next);
@@ -85,3 +88,20 @@ function notFound(_request: IncomingMessage, response: ServerResponse): void {
 
 /** Nothing of what was asked for is in it. */
 export const unknownText = "no such tenant\n";
+
+function suspended({ headers }: IncomingMessage, response: ServerResponse): void {
+  const { status, body, type, retryAfter } = suspendedAnswer(headers.accept);
+  response.writeHead(status, { "content-type": type, "retry-after": retryAfter }).end(body);
+}
+
+/** What a request for a suspended tenant is answered: clients and crawlers come back after a 503, and give up after a 404. */
+export function suspendedAnswer(accept: string | undefined) {
+  const json = /\bapplication\/(?:[\w.-]+\+)?json\b/i.test(accept ?? "") && !/\btext\/html\b/i.test(accept ?? "");
+  const message = "this tenant is suspended";
+  return {
+    status: 503,
+    retryAfter: "60", // seconds
+    type: `${json ? "application/json" : "text/plain"}; charset=utf-8`,
+    body: json ? `${JSON.stringify({ error: { code: "TENANT_SUSPENDED", message } })}\n` : `${message}\n`,
+  } as const;
+}

@@ -1,19 +1,37 @@
 // The runtime room: who the tenants are just now: the registry as it was read last, read again in the background and when a name or host is new.
 
 import { AsyncResource } from "node:async_hooks";
-import type { Tenant } from "../registry/index.js";
-import { Hosts, type HostsOptions, hostOf } from "./hosts.js";
-import { checkedTenants, type TenantSource } from "./registry.js";
+import { ProblemsError } from "../errors.js";
+import type { Tenant, TenantState } from "../registry/index.js";
+import type { Listing } from "../registry/registry.js";
+import { reservedBy } from "../registry/tenants.js";
+import { type HostsOptions, hostOf } from "./hosts.js";
+import { Known } from "./known.js";
 
 export interface DirectoryOptions extends HostsOptions {
-  /** How often the registry is read again, in milliseconds: a tenant that was removed is served no longer than that. Default: 5000. */
+  /**
+   * How often the registry is read again, in milliseconds: a tenant that was removed is served no longer than that. Default: 5000. More
+   * than 300000 (5 minutes) is taken as that: a schema name that was given up may be another tenant's after 10 minutes.
+   */
   refreshMs?: number;
   /** How often at most an unknown name or host makes it be read at once, in milliseconds. Default: 1000. */
   missMs?: number;
-  /** Hears of a registry that can't be read or is wrong; the last good one stays. Default: a warning of the process. */
+  /**
+   * Hears of a registry that can't be read: the last good one stays; and of rows that are wrong: those are left out, the others are
+   * served. Once for each change of what is wrong. Default: a warning of the process.
+   */
   onError?: (error: Error) => void;
 }
 
+/** Which tenants are listed. */
+export interface TenantFilter {
+  /** Default: active. */
+  state?: TenantState | "all";
+  /** Those that have all of these labels. */
+  label?: Readonly<Record<string, string>>;
+}
+
+/** Tenants that are active or suspended; archived ones are as if they were not there. */
 export interface Directory {
   /** From what was read last. */
   byName(name: string): Tenant | undefined;
@@ -21,51 +39,69 @@ export interface Directory {
   /** Reads the registry again before it says that there is none. */
   findByName(name: string): Promise<Tenant | undefined>;
   findByHost(host: string): Promise<Tenant | undefined>;
+  /** By their names. */
+  list(filter?: TenantFilter): Tenant[];
   close(): void;
 }
 
-interface Known {
-  names: ReadonlyMap<string, Tenant>;
-  hosts: Hosts;
+/** Where a directory's rows come from. */
+export interface Listed {
+  /** Undefined where nothing has changed since the version that is known. */
+  list(known?: string): Promise<Listing | undefined>;
 }
+
+/** The longest refreshMs that is accepted. */
+const longestRefreshMs = 300_000;
 
 /**
  * Reads the registry, and goes on reading it until it is closed.
  *
- * @throws whatever the registry throws at its first reading; ProblemsError CONFIG_INVALID for names and hosts that collide.
+ * @throws whatever the registry throws at its first reading. Rows that are wrong are left out.
  */
 export async function openDirectory(
-  source: TenantSource,
+  source: Listed,
   sharedSchemas: readonly string[],
   options: DirectoryOptions,
 ): Promise<Directory> {
-  const { refreshMs = 5_000, missMs = 1_000, onError = warn } = options;
-  const read = async (): Promise<Known> => {
-    const all = checkedTenants(await source.tenants(), sharedSchemas);
-    const tenants = all.filter(({ state }) => state === "active");
-    return { names: new Map(tenants.map((tenant) => [tenant.name, tenant])), hosts: new Hosts(tenants, options) };
-  };
-  let known = await read();
-  let reading: Promise<void> | undefined;
-  let readAt = performance.now();
+  const { missMs = 1_000 } = options;
+  const refreshMs = Math.min(options.refreshMs ?? 5_000, longestRefreshMs);
+  const known = new Known(reservedBy(sharedSchemas), options);
+  let version: string | undefined;
   let told: string | undefined;
   let closed = false;
 
-  // One at a time, whoever asks; in nobody's name, since all wait for it.
+  // Once, not every few seconds.
+  function tell(error: Error | undefined, what: string): void {
+    if (error !== undefined && error.message !== told) (options.onError ?? warn(what))(error);
+    told = error?.message;
+  }
+  async function read(): Promise<void> {
+    const listing = await source.list(version);
+    if (listing === undefined) return;
+    await known.update(listing.rows);
+    version = listing.version;
+  }
+  const tellRows = () => tell(wrongRows(known.problems), "");
+  let beganAt = performance.now();
+  await read();
+  tellRows();
+
+  // One at a time, whoever asks; in nobody's name, since all wait for it. What was asked for while one goes on waits for the next one:
+  // a tenant may have been listed after the reading began.
   const nobody = new AsyncResource("tenantctl.directory");
-  const refresh = () => (reading ??= nobody.runInAsyncScope(readAgain));
-  async function readAgain(): Promise<void> {
-    readAt = performance.now();
-    try {
-      known = await read();
-      told = undefined;
-    } catch (error) {
-      const problem = error instanceof Error ? error : new Error(String(error));
-      if (problem.message !== told) onError(problem); // once, not every few seconds
-      told = problem.message;
-    } finally {
-      reading = undefined;
-    }
+  let current: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+  const refresh = () => (next ??= nobody.runInAsyncScope(() => current.then(begin)));
+  function begin(): Promise<void> {
+    next = undefined;
+    beganAt = performance.now();
+    current = read().then(tellRows, (error: unknown) =>
+      tell(
+        error instanceof Error ? error : new Error(String(error)),
+        "the registry can't be read, the last one is used: ",
+      ),
+    );
+    return current;
   }
 
   let timer: NodeJS.Timeout | undefined;
@@ -75,22 +111,38 @@ export async function openDirectory(
   }
   nobody.runInAsyncScope(schedule);
 
-  async function find(look: () => Tenant | undefined): Promise<Tenant | undefined> {
+  // Whoever asks for the same one as somebody who waits, waits with them.
+  const waiting = new Map<string, Promise<void>>();
+  async function find(key: string, look: () => Tenant | undefined): Promise<Tenant | undefined> {
     const found = look();
     if (found !== undefined || closed) return found;
-    if (reading === undefined && performance.now() - readAt < missMs) return undefined;
-    await refresh();
+    const asked = waiting.get(key);
+    if (asked === undefined && next === undefined && performance.now() - beganAt < missMs) return undefined;
+    const answered = asked ?? refresh().finally(() => waiting.delete(key));
+    waiting.set(key, answered);
+    await answered;
     return look();
   }
 
+  const byName = (name: string) => {
+    const tenant = known.tenants.get(name);
+    return tenant?.state === "archived" ? undefined : tenant;
+  };
   return {
-    byName: (name) => known.names.get(name),
+    byName,
     byHost: (host) => known.hosts.find(host),
-    findByName: (name) => find(() => known.names.get(name)),
+    findByName: (name) => find(`name ${name}`, () => byName(name)),
     async findByHost(host) {
       const found = known.hosts.find(host);
       if (found !== undefined || hostOf(host) === undefined) return found; // no registry has what is no host
-      return await find(() => known.hosts.find(host));
+      return await find(`host ${host}`, () => known.hosts.find(host));
+    },
+    list({ state = "active", label = {} } = {}) {
+      const labels = Object.entries(label);
+      const isMeant = (tenant: Tenant) =>
+        (state === "all" || tenant.state === state) &&
+        labels.every(([key, value]) => Object.hasOwn(tenant.labels, key) && tenant.labels[key] === value);
+      return [...known.tenants.values()].filter(isMeant).sort((a, b) => (a.name < b.name ? -1 : 1));
     },
     close() {
       closed = true;
@@ -99,6 +151,19 @@ export async function openDirectory(
   };
 }
 
-function warn(error: Error): void {
-  process.emitWarning(`the registry can't be read, the last one is used: ${error.message}`, "TenantctlWarning");
+const problemsShown = 3;
+
+/** What is wrong with the rows that were left out. */
+function wrongRows(problems: readonly string[]): Error | undefined {
+  if (problems.length === 0) return undefined;
+  const more = problems.length - problemsShown;
+  const first = problems.slice(0, problemsShown).join("; ") + (more > 0 ? `; and ${more} more` : "");
+  const summary = "the registry has rows that are wrong; their tenants are not served";
+  return new ProblemsError("REGISTRY_INVALID", problems.length === 1 ? summary : `${summary}: ${first}`, problems, {
+    hint: "fix the rows; tenantctl list names all that is wrong",
+  });
+}
+
+function warn(what: string): (error: Error) => void {
+  return (error) => process.emitWarning(what + error.message, "TenantctlWarning");
 }

@@ -18,28 +18,44 @@ export class Hosts {
   /** By what comes after `*.`. */
   readonly #wildcards = new Map<string, Tenant>();
   readonly #names = new Map<string, Tenant>();
+  /** Hosts of tenants that are not served, and how many claim each: no wildcard leads on from them. */
+  readonly #blocked = new Map<string, number>();
   readonly #parent: string | undefined;
   /** Other spellings of known hosts, as headers had them: with a port, in upper case. */
   readonly #spellings = new Map<string, Tenant>();
 
-  /** @throws TenantctlError HOST_TAKEN when two tenants' names are the same subdomain. */
-  constructor(tenants: readonly Tenant[], options: HostsOptions) {
+  constructor(options: HostsOptions) {
     this.#parent = options.subdomainsOf === undefined ? undefined : parentOf(options.subdomainsOf);
-    for (const tenant of tenants) {
-      for (const host of tenant.hosts) {
-        if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
-        else this.#exact.set(host, tenant);
-      }
-      if (this.#parent === undefined) continue;
-      const name = tenant.name.toLowerCase();
-      const other = this.#names.get(name);
-      if (other !== undefined) {
-        const both = `${shown(other.name)} and ${shown(tenant.name)}`;
-        throw new TenantctlError("HOST_TAKEN", `tenants ${both} are the same subdomain of ${this.#parent}`, {
-          hint: "a host's letters have no case: rename one of them, or leave subdomainsOf out",
-        });
-      }
-      this.#names.set(name, tenant);
+  }
+
+  /** Adds a tenant's hosts, which nobody else may have, and its subdomain. */
+  add(tenant: Tenant): void {
+    this.#spellings.clear();
+    for (const host of tenant.hosts) {
+      if (host.startsWith("*.")) this.#wildcards.set(host.slice(2), tenant);
+      else this.#exact.set(host, tenant);
+    }
+    if (this.#parent !== undefined) this.#names.set(tenant.name.toLowerCase(), tenant);
+  }
+
+  /** Takes a tenant's hosts and its subdomain away. */
+  remove({ hosts, name }: Tenant): void {
+    this.#spellings.clear();
+    for (const host of hosts) {
+      if (host.startsWith("*.")) this.#wildcards.delete(host.slice(2));
+      else this.#exact.delete(host);
+    }
+    if (this.#parent !== undefined) this.#names.delete(name.toLowerCase());
+  }
+
+  /** Lets nobody's wildcard or subdomain lead to these hosts of a tenant that is not served; `by` -1 takes that back. */
+  block(hosts: readonly string[], name: string | undefined, by: 1 | -1): void {
+    this.#spellings.clear();
+    const subdomain = this.#parent === undefined || name === undefined ? [] : [`${name.toLowerCase()}.${this.#parent}`];
+    for (const host of [...hosts, ...subdomain]) {
+      const count = (this.#blocked.get(host) ?? 0) + by;
+      if (count === 0) this.#blocked.delete(host);
+      else this.#blocked.set(host, count);
     }
   }
 
@@ -61,7 +77,7 @@ export class Hosts {
     const tenant =
       this.#exact.get(host) ??
       (dot > 0 && parent === this.#parent ? this.#names.get(host.slice(0, dot)) : undefined) ??
-      (dot > 0 ? this.#wildcards.get(parent) : undefined);
+      (dot > 0 && !this.#blocked.has(host) ? this.#wildcards.get(parent) : undefined);
     if (tenant === undefined) return undefined;
     if (this.#spellings.size >= maxSpellings) this.#spellings.clear();
     this.#spellings.set(header, tenant);

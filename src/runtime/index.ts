@@ -8,6 +8,7 @@ export type { ConnectMiddleware, ConnectOptions } from "./connect.js";
 export type { FastifyOptions, FastifyPlugin } from "./fastify.js";
 export type { FetchHandler, FetchOptions, HonoMiddleware, HonoOptions } from "./fetch.js";
 export type { PerTenantOptions } from "./per-tenant.js";
+export type { FollowTarget, PoolSettings } from "./pools.js";
 export type { ListedTenant, TenantSource } from "./registry.js";
 export { createTenancy, type Tenancy, type TenancyOptions } from "./tenancy.js";
 export type { TransactionOptions } from "./transaction.js";

@@ -4,15 +4,10 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { IncomingMessage } from "node:http";
 import type { DatabaseSettings } from "../config/connection.js";
 import { databaseAt, type LoadOptions, loadConfig } from "../config/load.js";
-import {
-  type FollowingPool,
-  follow,
-  openFollowing,
-  type Pool,
-  type PoolClient,
-  type Turn,
-} from "../database/follow.js";
-import type { PoolMode, Scope } from "../database/guard.js";
+import type { Turn } from "../database/checkout.js";
+import { type Driver, driverOf } from "../database/driver.js";
+import type { Client, Pool, PoolClient } from "../database/follow.js";
+import type { Scope } from "../database/guard.js";
 import { searchPath } from "../database/quote.js";
 import { tenantRole } from "../database/roles.js";
 import { TenantctlError } from "../errors.js";
@@ -20,7 +15,7 @@ import type { Tenant } from "../registry/index.js";
 import { checkIdentifier, shown } from "../registry/names.js";
 import type { Tenants } from "./choose.js";
 import { type ConnectMiddleware, type ConnectOptions, connectMiddleware } from "./connect.js";
-import { type Directory, type DirectoryOptions, openDirectory } from "./directory.js";
+import { type Directory, type DirectoryOptions, type Listed, openDirectory, type TenantFilter } from "./directory.js";
 import {
   type FastifyOptions,
   type FastifyPlugin,
@@ -38,10 +33,11 @@ import {
   honoMiddleware,
 } from "./fetch.js";
 import { type PerTenantOptions, perTenant } from "./per-tenant.js";
-import { configRegistry, type TenantSource } from "./registry.js";
+import { type FollowTarget, openPool, type PoolSettings, Pools } from "./pools.js";
+import { configRegistry, givenRegistry, type TenantSource } from "./registry.js";
 import { inTransaction, type TransactionOptions } from "./transaction.js";
 
-export interface TenancyOptions extends DirectoryOptions {
+export interface TenancyOptions extends DirectoryOptions, PoolSettings {
   /** The config file, or where and how to look for it. Default: as the command looks for it. */
   config?: string | LoadOptions;
   /** A database URL that goes before the config's: the application's role is seldom the owner's. */
@@ -57,18 +53,14 @@ export interface TenancyOptions extends DirectoryOptions {
    * config's; `schema` where none is needed.
    */
   isolation?: "schema" | "role";
-  /** How many connections a pool of our own opens. Default: 10. */
-  maxConnections?: number;
-  /**
-   * `session` where connections are sessions that nobody else uses, `transaction` where they are not: behind a transaction
-   * pooler, or in a `pool` that is used beside this. Default: asked of the database; `transaction` for a `pool`.
-   */
-  poolMode?: PoolMode;
 }
 
 /** The tenants of an application, and its database. */
 export interface Tenancy {
-  /** The tenant that a Host header leads to, from what was read of the registry last; undefined for whatever else it holds. Costs a look into a map. */
+  /**
+   * The tenant that a Host header leads to, from what was read of the registry last, one that is suspended too; undefined for whatever else
+   * it holds. Costs a look into a map.
+   */
   resolveHost(host: string): Tenant | undefined;
   /** The same; where none is known, the registry is read again first (once for all who ask, and not more often than `missMs`). */
   findHost(host: string): Promise<Tenant | undefined>;
@@ -76,15 +68,17 @@ export interface Tenancy {
    * Runs `fn`, and all that it awaits, with this current tenant. A tenant's name or what `resolveHost` gave; its schema is always
    * the registry's.
    *
-   * @throws TenantctlError TENANT_UNKNOWN, before `fn` runs.
+   * @throws TenantctlError TENANT_UNKNOWN, TENANT_SUSPENDED, before `fn` runs.
    */
   withTenant<T>(tenant: string | Pick<Tenant, "name">, fn: () => T | Promise<T>): Promise<T>;
+  /** All tenants as they were read last, for jobs: the active ones, unless `state` says otherwise, that have all of these labels. */
+  tenants(filter?: TenantFilter): Tenant[];
   /** Undefined outside of `withTenant` and of requests. (A statement there is refused: NO_TENANT.) */
   currentTenant(): Tenant | undefined;
   /**
    * One statement, for the current tenant, as `pool.query` takes it.
    *
-   * @throws TenantctlError NO_TENANT, or TENANT_UNKNOWN when it was removed; nothing is sent then.
+   * @throws TenantctlError NO_TENANT, TENANT_UNKNOWN when it was removed, TENANT_SUSPENDED; nothing is sent then.
    */
   query: PoolClient["query"];
   /**
@@ -96,6 +90,20 @@ export interface Tenancy {
   transaction<T>(fn: (client: PoolClient) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** A pool of pg, to look at, that follows the current tenant: for Kysely, Drizzle, Knex. For Prisma's adapter see `perTenant`. */
   readonly pool: Pool;
+  /**
+   * A client of pg, to look at, that connects at its first statement, for the tenant that is current then, and whose connection goes
+   * back to the pool when nothing is under way and no transaction is open. SET, LISTEN and temporary tables last no longer.
+   */
+  client(): Client;
+  /** The module pg, to look at, whose clients are such: for ORMs that open clients of their own (Sequelize, TypeORM, MikroORM). */
+  readonly driver: Driver;
+  /**
+   * A second pool with the same guards, such as one of a read replica: it has the tenants' schemas too, and under roles the same
+   * roles.
+   *
+   * @throws as `createTenancy`; TenantctlError USAGE where neither a URL nor a pool is given, or both.
+   */
+  follow(target: FollowTarget): Promise<Pool>;
   /**
    * For what must not be shared by tenants, such as a Prisma client, which writes the schema's name into its SQL, and a loader that
    * collects what is asked for: the function that it returns gives the current tenant's own.
@@ -113,7 +121,7 @@ export interface Tenancy {
   hono<Context extends HonoContextLike = HonoContextLike>(options?: HonoOptions<Context>): HonoMiddleware<Context>;
   /** For whatever takes a `Request` and gives a `Response`. */
   fetch<Rest extends unknown[]>(handler: FetchHandler<Rest>, options?: FetchOptions): FetchHandler<Rest>;
-  /** Ends a pool of our own when all its connections are back; a pool that was given stays open. */
+  /** Ends the pools of our own when all their connections are back; a pool that was given stays open. */
   close(): Promise<void>;
 }
 
@@ -139,17 +147,23 @@ export async function createTenancy(options: TenancyOptions = {}): Promise<Tenan
     path: searchPath([schema, ...sharedSchemas]),
     role: database === undefined ? undefined : tenantRole(database, schema),
   }));
+  // They are nobody's, whoever asks for them.
+  const pools = new Pools((target, at) => current.exit(() => openPool(target, at, turn)));
   try {
-    const following = options.pool
-      ? follow(options.pool, turn, options.poolMode ?? "transaction", false)
-      : await openFollowing(settings(), turn, options.maxConnections ?? 10, options.poolMode);
+    const following = await pools.open(options, settings);
     if (isolation === "role") {
       database = await following.databaseName().catch(async (error: unknown) => {
         await following.close();
         throw error;
       });
     }
-    return tenancyOf(directory, current, following, close);
+    return tenancyOf(directory, current, following.pool, {
+      follow: (target) => pools.follow(target),
+      async close() {
+        await close();
+        await pools.close();
+      },
+    });
   } catch (error) {
     await close();
     throw error;
@@ -159,10 +173,10 @@ export async function createTenancy(options: TenancyOptions = {}): Promise<Tenan
 function tenancyOf(
   directory: Directory,
   current: AsyncLocalStorage<string>,
-  following: FollowingPool,
-  close: () => Promise<void>,
+  pool: Pool,
+  pools: Pick<Tenancy, "follow" | "close">,
 ): Tenancy {
-  const { pool } = following;
+  const driver = driverOf(pool);
   const tenants: Tenants = {
     run: (tenant, fn) => current.run(tenant.name, fn),
     resolveHost: directory.byHost,
@@ -171,8 +185,7 @@ function tenancyOf(
   };
   async function findAndRun<T>(name: string, fn: () => Promise<T>): Promise<T> {
     const found = await directory.findByName(name);
-    if (found === undefined) throw unknownTenant(name);
-    return await current.run(found.name, fn);
+    return await current.run(served(name, found).name, fn);
   }
   return {
     resolveHost: directory.byHost,
@@ -182,23 +195,24 @@ function tenancyOf(
       // Awaited within: the queries of Knex, Drizzle and Prisma begin when somebody waits for them.
       const within = async () => await fn();
       const found = directory.byName(name);
-      return found === undefined ? findAndRun(name, within) : current.run(found.name, within);
+      return found?.state === "active" ? current.run(found.name, within) : findAndRun(name, within);
     },
     currentTenant() {
       const name = current.getStore();
       return name === undefined ? undefined : directory.byName(name);
     },
+    tenants: directory.list,
     query: pool.query as PoolClient["query"],
     transaction: (fn, options) => inTransaction(pool, fn, options),
     pool,
+    client: () => new driver.Client(),
+    driver,
     perTenant: (make, options) =>
       perTenant(
         () => {
           const name = current.getStore();
           if (name === undefined) throw noTenant();
-          const tenant = directory.byName(name);
-          if (tenant === undefined) throw unknownTenant(name);
-          return tenant;
+          return served(name, directory.byName(name));
         },
         make,
         options,
@@ -207,15 +221,12 @@ function tenancyOf(
     fastify: (options) => fastifyPlugin(tenants, options),
     hono: (options) => honoMiddleware(tenants, options),
     fetch: (handler, options) => fetchHandler(tenants, handler, options),
-    async close() {
-      await close();
-      await following.close();
-    },
+    ...pools,
   };
 }
 
 interface Settled {
-  source: TenantSource;
+  source: Listed;
   sharedSchemas: readonly string[];
   isolation: "schema" | "role";
   settings(): DatabaseSettings;
@@ -238,7 +249,7 @@ async function settle({
   for (const schema of sharedSchemas ?? []) checkIdentifier("schema name", schema);
   if (registry !== undefined && (pool !== undefined || load.database !== undefined) && load.config === undefined) {
     return {
-      source: registry,
+      source: givenRegistry(registry),
       sharedSchemas: sharedSchemas ?? [],
       isolation: isolation ?? "schema",
       settings: () => databaseAt(load),
@@ -248,7 +259,7 @@ async function settle({
   const found = await loadConfig(load);
   const own = configRegistry(found, load);
   return {
-    source: registry ?? own,
+    source: registry === undefined ? own : givenRegistry(registry),
     sharedSchemas: sharedSchemas ?? found.sharedSchemas,
     isolation: isolation ?? found.isolation,
     settings: found.database,
@@ -269,7 +280,11 @@ function turnOf(
     const known = scopes.get(tenant);
     if (known !== undefined) return known;
     const { name, schema } = tenant;
-    const refusal = () => (directory.byName(name)?.schema === schema ? undefined : unknownTenant(name));
+    const refusal = () => {
+      const now = directory.byName(name);
+      if (now?.schema !== schema) return unknownTenant(name);
+      return now.state === "active" ? undefined : suspendedTenant(name);
+    };
     const scope: Scope = { ...wordsFor(tenant), refusal };
     scopes.set(tenant, scope);
     return scope;
@@ -277,9 +292,7 @@ function turnOf(
   const look = () => {
     const name = current.getStore();
     if (name === undefined) return undefined;
-    const tenant = directory.byName(name);
-    if (tenant === undefined) throw unknownTenant(name);
-    return scopeOf(tenant);
+    return scopeOf(served(name, directory.byName(name)));
   };
   return {
     look,
@@ -294,6 +307,19 @@ function turnOf(
 function noTenant(): TenantctlError {
   return new TenantctlError("NO_TENANT", "there is no current tenant, so nothing was sent to the database", {
     hint: "call it within withTenant(…), or behind the middleware",
+  });
+}
+
+/** @throws TenantctlError TENANT_UNKNOWN, TENANT_SUSPENDED. */
+function served(name: string, tenant: Tenant | undefined): Tenant {
+  if (tenant === undefined) throw unknownTenant(name);
+  if (tenant.state !== "active") throw suspendedTenant(name);
+  return tenant;
+}
+
+function suspendedTenant(name: string): TenantctlError {
+  return new TenantctlError("TENANT_SUSPENDED", `tenant ${shown(name)} is suspended`, {
+    hint: `tenantctl edit-tenant ${name} --state active serves it again`,
   });
 }
 

@@ -1,6 +1,8 @@
 // The runtime room: one transaction on a connection of the current tenant.
 
-import { isBusy, type Pool, type PoolClient } from "../database/follow.js";
+import { isBusy } from "../database/checkout.js";
+import type { Pool, PoolClient } from "../database/follow.js";
+import { holding } from "../database/held.js";
 import { TenantctlError } from "../errors.js";
 
 export interface TransactionOptions {
@@ -23,7 +25,7 @@ export async function inTransaction<T>(
   let failure: Error | undefined;
   try {
     await client.query(begin);
-    const result = await fn(client);
+    const result = await holding(pool, () => fn(client));
     const { command } = await client.query("commit");
     if (command !== "COMMIT") throw broken();
     return result;

@@ -85,7 +85,14 @@ describe("add-tenant", () => {
     const { project } = await setUp();
     await project.tenantctl(["create-tenant", "thor"]);
     await project.tenantctl(["remove-tenant", "thor"]);
-    expect(await project.tenantctl(["add-tenant", "odin", "--schema", "thor"])).toMatchObject({ code: 0 });
+    const add = ["add-tenant", "odin", "--schema", "thor"];
+    expect(await project.tenantctl(add)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^error: the schema name "thor" was tenant "thor"'s until .*\nhint: wait 10 minutes, or .*--reuse-name.*\n$/,
+      ),
+    });
+    expect(await project.tenantctl([...add, "--reuse-name"])).toMatchObject({ code: 0 });
     expect((await project.tenantctl(["status", "--check"])).code).toBe(0);
   });
 

@@ -83,7 +83,10 @@ describe("a URL", () => {
     ["postgres://h1,h2/d", "several hosts"],
     ["postgres://h/d?host=h1,h2", "several hosts"],
     ["postgres://h/d?sslmod=require", 'unknown connection parameter "sslmod"'],
-    ["postgres://h/d?options=-csearch_path%3Da", "startup options"],
+    ["postgres://h/d?options=-csearch_path%3Da", "options may not set search_path"],
+    ["postgres://h/d?options=-c%20geqo%3Doff%20--search-path%3Da", "options may not set search_path"],
+    ["postgres://h/d?options=-c%20Role%3Dloki", "options may not set role"],
+    ["postgres://h/d?options=-c%20ro%5Cle%3Dloki", "options may not set role"],
     ["postgres://h/d?sslmode=on", "sslmode can't be"],
     ["postgres://h/d?target_session_attrs=read-write", "target_session_attrs"],
     ["postgres://h/d?gssencmode=require", "gssencmode"],
@@ -229,7 +232,7 @@ describe("a service", () => {
     ".pg_service.conf":
       "# ours\n[other]\nhost=other\n\n[polls]\nhost=svc\nport=6000\nuser=loki\nsslmode=require\nsslmode=disable\n\n[last]\nhost=last\n",
     "sys/pg_service.conf": "[polls]\nhost=system\n[nightly]\nhost=nightly\n",
-    "bad.conf": "[polls]\nhost=a\noptions=-cx=y\n",
+    "bad.conf": "[polls]\nhost=a\noptions=-crole=loki\n",
     "worse.conf": "[polls]\nhost\n",
     "nested.conf": "[polls]\nservice=other\n",
   };
@@ -260,7 +263,7 @@ describe("a service", () => {
     expect(refusal("postgres://?service=nope", { HOME: home }).message).toContain('no service "nope"');
     const file = (name: string) =>
       refusal("postgres://?service=polls", { PGSERVICEFILE: path.join(home, name) }).message;
-    expect(file("bad.conf")).toContain("bad.conf:3: startup options");
+    expect(file("bad.conf")).toContain("bad.conf:3: options may not set role");
     expect(file("worse.conf")).toContain("worse.conf:2: not key=value");
     expect(file("nested.conf")).toContain("nested.conf:2: a service can't name another");
     expect(file("missing.conf")).toContain("ENOENT");

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Tenant } from "../../src/registry/index.js";
-import { Hosts, hostOf } from "../../src/runtime/hosts.js";
+import { Hosts, type HostsOptions, hostOf } from "../../src/runtime/hosts.js";
 
 const tenant = (name: string, ...hosts: string[]): Tenant => ({
   name,
@@ -11,7 +11,12 @@ const tenant = (name: string, ...hosts: string[]): Tenant => ({
   labels: {},
   state: "active",
 });
-const hosts = new Hosts(
+const hostsOf = (tenants: Tenant[], options: HostsOptions) => {
+  const hosts = new Hosts(options);
+  for (const one of tenants) hosts.add(one);
+  return hosts;
+};
+const hosts = hostsOf(
   [
     tenant("thor", "thor.polls.local", "thor.example.com"),
     tenant("any", "*.polls.local"),
@@ -68,15 +73,25 @@ describe("a Host header leads to a tenant", () => {
       tenant("c", "c.polls.local"),
       tenant("d", "b2.polls.local"),
     ];
-    const some = new Hosts([...tenants, tenant("b2")], { subdomainsOf: "polls.local" });
+    const some = hostsOf([...tenants, tenant("b2")], { subdomainsOf: "polls.local" });
     expect(["x", "b", "c", "b2"].map((name) => some.find(`${name}.polls.local`)?.name)).toEqual(["a", "b", "c", "d"]);
   });
 
-  test("names that are the same subdomain are refused", () => {
-    expect(() => new Hosts([tenant("Thor"), tenant("thor")], { subdomainsOf: "polls.local" })).toThrow(
-      "same subdomain",
-    );
-    expect(() => new Hosts([], { subdomainsOf: "no host" })).toThrow("is no host");
+  test("no wildcard leads to the host of a tenant that is not served", () => {
+    const some = hostsOf([tenant("any", "*.polls.local"), tenant("b")], { subdomainsOf: "polls.local" });
+    some.block(["loki.polls.local"], "odin", 1);
+    expect(["loki", "odin", "b", "x"].map((name) => some.find(`${name}.polls.local`)?.name)).toEqual([
+      undefined,
+      undefined,
+      "b",
+      "any",
+    ]);
+    some.block(["loki.polls.local"], "odin", -1);
+    expect(some.find("loki.polls.local")?.name).toBe("any");
+  });
+
+  test("a parent that is no host is refused", () => {
+    expect(() => new Hosts({ subdomainsOf: "no host" })).toThrow("is no host");
   });
 });
 

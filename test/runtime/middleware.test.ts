@@ -27,17 +27,24 @@ type Options = {
   byHeader?: boolean;
   trustForwardedHost?: boolean;
   unknown?: number;
+  suspended?: number;
 };
 
 /** What each server answers: GET / whose rows it reads; POST / the same, after a JSON body; GET /fail an error. */
 const servers: Record<string, (options: Options) => Promise<number>> = {
-  async express({ byHeader, unknown, trustForwardedHost }) {
+  async express({ byHeader, unknown, suspended, trustForwardedHost }) {
     const app = express();
     app.use(
       tenancy.middleware<express.Request>({
         trustForwardedHost,
         ...(byHeader ? { tenantOf: (request) => request.get("x-tenant") } : {}),
         ...(unknown ? { onUnknown: (_request, response) => void response.writeHead(unknown).end() } : {}),
+        ...(suspended
+          ? {
+              onSuspended: (_request, response, _next, { name }) =>
+                void response.writeHead(suspended).end(`{"of":"${name}"}`),
+            }
+          : {}),
       }),
     );
     app.use(express.json());
@@ -50,13 +57,14 @@ const servers: Record<string, (options: Options) => Promise<number>> = {
     );
     return await listen(app);
   },
-  async fastify({ byHeader, unknown, trustForwardedHost }) {
+  async fastify({ byHeader, unknown, suspended, trustForwardedHost }) {
     const app = fastify();
     app.register(
       tenancy.fastify({
         trustForwardedHost,
         ...(byHeader ? { tenantOf: ({ raw }) => raw.headers["x-tenant"]?.toString() } : {}),
         ...(unknown ? { onUnknown: (_request, reply) => reply.code(unknown).send("") } : {}),
+        ...(suspended ? { onSuspended: (_request, reply, { name }) => reply.code(suspended).send({ of: name }) } : {}),
       }),
     );
     app.get("/", answer);
@@ -69,13 +77,16 @@ const servers: Record<string, (options: Options) => Promise<number>> = {
     whenFileEnds(() => app.close());
     return (app.server.address() as AddressInfo).port;
   },
-  async hono({ byHeader, unknown, trustForwardedHost }) {
+  async hono({ byHeader, unknown, suspended, trustForwardedHost }) {
     const app = new Hono();
     app.use(
       tenancy.hono({
         trustForwardedHost,
         ...(byHeader ? { tenantOf: ({ req }) => req.raw.headers.get("x-tenant") ?? undefined } : {}),
         ...(unknown ? { onUnknown: () => new Response("", { status: unknown }) } : {}),
+        ...(suspended
+          ? { onSuspended: (_context, { name }) => Response.json({ of: name }, { status: suspended }) }
+          : {}),
       }),
     );
     app.get("/", async (context) => context.json(await answer()));
@@ -84,7 +95,7 @@ const servers: Record<string, (options: Options) => Promise<number>> = {
     app.onError((error, context) => context.json({ code: Reflect.get(error, "code"), ...now() }, 500));
     return await served(app.fetch);
   },
-  async fetch({ byHeader, unknown, trustForwardedHost }) {
+  async fetch({ byHeader, unknown, suspended, trustForwardedHost }) {
     return await served(
       tenancy.fetch(
         async (request) => {
@@ -99,6 +110,9 @@ const servers: Record<string, (options: Options) => Promise<number>> = {
           trustForwardedHost,
           ...(byHeader ? { tenantOf: (request) => request.headers.get("x-tenant") ?? undefined } : {}),
           ...(unknown ? { onUnknown: () => new Response("", { status: unknown }) } : {}),
+          ...(suspended
+            ? { onSuspended: (_request, { name }) => Response.json({ of: name }, { status: suspended }) }
+            : {}),
         },
       ),
     );
@@ -188,6 +202,20 @@ describe.each(Object.entries(servers))("%s", (_name, start) => {
       text: expect.stringContaining("no such tenant"),
     });
     expect((await ask(own, host("nobody")))[0]).toMatchObject({ status: 421 });
+  });
+
+  test("a suspended tenant is a 503 that says when to come back, or what the application says", async () => {
+    registry.list = [...registry.list, { ...tenantNamed("freya"), state: "suspended" }];
+    const [port, own] = [await start({}), await start({ suspended: 418 })];
+    const accepting = (accept: string) => ({ headers: [...host("freya").headers, `Accept: ${accept}`] });
+    const [plain] = await ask(port, host("freya"));
+    expect(plain).toMatchObject({ status: 503, text: expect.stringMatching(/\r\nretry-after: 60\r\n/i) });
+    expect(plain?.text).toContain("this tenant is suspended");
+    const [page] = await ask(port, accepting("text/html,application/json;q=0.9"));
+    expect(page?.text).toMatch(/content-type: text\/plain/i);
+    const [json] = await ask(port, accepting("application/json"));
+    expect(json).toMatchObject({ status: 503, json: { error: { code: "TENANT_SUSPENDED" } } });
+    expect((await ask(own, host("freya")))[0]).toMatchObject({ status: 418, json: { of: "freya" } });
   });
 
   test("a hostile Host gets no further and is repeated nowhere", async () => {

@@ -25,6 +25,10 @@ describe.each(
     await database.query(
       "create schema shared; create table shared.plans (name text); insert into shared.plans values ('free')",
     );
+    await database.query(
+      `create procedure public.ends(n int, inout owner text) language plpgsql as
+       $$ begin rollback; owner := (select notes.owner from notes where id = n); commit; end $$`,
+    );
     const tenants = [tenantNamed("thor"), tenantNamed("loki"), { ...tenantNamed("odin"), schema: 'Glo"bex' }];
     tenancy = await openTenancy(database, tenants, { poolMode: mode, maxConnections: 1, sharedSchemas: ["shared"] });
   });
@@ -310,7 +314,9 @@ describe.each(
       await expect(
         as("loki", () => tenancy.query("select * from cart where owner <> $1", ["x"])),
       ).rejects.toMatchObject({ code: "42P01" });
-      await as("odin", () => tenancy.query("rollback; create temp table cart as select 'odin' as owner"));
+      const behind = as("odin", () => tenancy.query("rollback; create temp table cart as select 'odin' as owner"));
+      if (mode === "session") await behind;
+      else await expect(behind).rejects.toMatchObject({ code: "TEXT_CONTINUES" });
       await expect(as("thor", () => tenancy.query("select * from cart"))).rejects.toMatchObject({ code: "42P01" });
     }
     await as("thor", () => tenancy.query("create temp table cart as select 'thor' as owner"));
@@ -326,12 +332,73 @@ describe.each(
     });
   });
 
-  test("what needs a transaction of its own is refused each time", async () => {
-    await as("thor", async () => {
-      await tenancy.query("select 1 as n where 1 = $1", [1]);
-      await expect(tenancy.query("vacuum notes")).rejects.toMatchObject({ code: "25001" });
-      await expect(tenancy.query("vacuum notes")).rejects.toMatchObject({ code: "25001" });
-    });
+  test("what needs to be alone is done in a session, and refused each time where no session keeps the search_path", async () => {
+    const alone: [string, unknown[]?][] = [
+      ["vacuum notes"],
+      ["vacuum notes", []],
+      ["/* c */ create index concurrently on notes (owner)"],
+      ["create index concurrently on notes (owner)", []],
+      ["do $$ begin commit; end $$"],
+      ["call public.ends(1, '')"],
+      ["call public.ends($1::int, $2::text)", [1, ""]],
+    ];
+    for (const [text, values] of alone) {
+      for (const name of ["thor", "thor", "loki"]) {
+        const done = as(name, () => tenancy.query(text, values));
+        if (mode === "session") expect((await done).rows).toEqual(text.startsWith("call") ? [{ owner: name }] : []);
+        else
+          await expect(done).rejects.toMatchObject({ code: expect.stringMatching(/^(25001|2D000|TEXT_CONTINUES)$/) });
+        expect(owners(await as("odin", () => tenancy.query(whose)))).toEqual(['Glo"bex']);
+      }
+    }
+  });
+
+  test("a text that ends its transaction goes on as its tenant's, or is refused", async () => {
+    const ending = [
+      `begin; select 1; rollback; ${whose}`,
+      `rollback; ${whose}`,
+      `select 1; rollback; ${whose}`,
+      `begin; select 1; commit; ${whose}`,
+      `begin; select 1; rollback and chain; ${whose}`,
+      `select 'a\\'; commit; ${whose}; --'`,
+    ];
+    const goesOn = async (name: string, run: () => Promise<pg.QueryResult>) => {
+      const result = as(name, run);
+      if (mode === "transaction") return await expect(result).rejects.toMatchObject({ code: "TEXT_CONTINUES" });
+      const all = (await result) as unknown as pg.QueryResult[];
+      expect(owners(all.at(-1) ?? { rows: [] })).toEqual([name]);
+    };
+    for (const text of ending) for (const name of ["loki", "thor"]) await goesOn(name, () => tenancy.query(text));
+    for (const first of ["select 1", "select 1 / 0"]) {
+      for (const end of ["rollback", "commit", "end", "abort work"]) {
+        for (const name of ["loki", "thor"]) {
+          const client = await as(name, () => tenancy.pool.connect());
+          await as(name, () => client.query("begin"));
+          await as(name, () => client.query(first)).catch(() => {});
+          await goesOn(name, () => client.query(`${end}; ${whose}`));
+          client.release();
+        }
+      }
+    }
+  });
+
+  test("a transaction's first words may come after a comment, or in parts, also where the connection was another's", async () => {
+    const begins = [
+      "/* c */ begin isolation level serializable",
+      "-- c\nstart transaction isolation level repeatable read",
+      "begin; set transaction isolation level serializable",
+    ];
+    for (const text of begins) {
+      for (const name of ["loki", "thor"]) {
+        const client = await as(name, () => tenancy.pool.connect());
+        await as(name, () => client.query(text));
+        expect(owners(await as(name, () => client.query(whose)))).toEqual([name]);
+        const level = await as(name, () => client.query("show transaction_isolation"));
+        expect(text).toContain(level.rows[0].transaction_isolation);
+        await as(name, () => client.query("rollback"));
+        client.release();
+      }
+    }
   });
 
   test("listeners hear in the tenant's context, or in nobody's", async () => {

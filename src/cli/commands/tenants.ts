@@ -13,6 +13,7 @@ import { countOf, visible } from "../words.js";
 
 const schemaHelp = ["--schema <name>", "the schema's name (default: the tenant's)"] as const;
 const hostHelp = ["--host <host>", "a host that leads to this tenant; may be repeated"] as const;
+const reuseHelp = ["--reuse-name", "take a schema name that another tenant gave up less than 10 minutes ago"] as const;
 const labelHelp = ["--label <key=value>", "a label; may be repeated"] as const;
 
 export function addCreateTenant(program: Program): void {
@@ -24,6 +25,7 @@ export function addCreateTenant(program: Program): void {
     .option(...schemaHelp)
     .option(...hostHelp, gather)
     .option(...labelHelp, gather)
+    .option(...reuseHelp)
     .option(...limitHelp.lockTimeout, duration)
     .option(...limitHelp.statementTimeout, duration)
     .addHelpText(
@@ -32,7 +34,8 @@ export function addCreateTenant(program: Program): void {
     )
     .action((name, options, command) =>
       runCommand(command, async ({ core, fleet, stop, style, print }) => {
-        const change = await core.createTenant(await fleet(), newTenant(core, name, options), limitsOf(options, stop));
+        const limits = { ...limitsOf(options, stop), reuseName: options.reuseName ?? false };
+        const change = await core.createTenant(await fleet(), newTenant(core, name, options), limits);
         print(changeJson(change), () => [
           style.good(
             `created ${name}: schema "${visible(change.tenant.schema)}", ${countOf(change.applied.length, "migration")}`,
@@ -52,6 +55,7 @@ export function addAddTenant(program: Program): void {
     .option(...schemaHelp)
     .option(...hostHelp, gather)
     .option(...labelHelp, gather)
+    .option(...reuseHelp)
     .option("--baseline", "take all migrations as applied, without running them")
     .option("--baseline-to <migration>", "take the migrations up to this one as applied")
     .addHelpText(
@@ -60,7 +64,11 @@ export function addAddTenant(program: Program): void {
     )
     .action((name, options, command) =>
       runCommand(command, async ({ core, fleet, style, print }) => {
-        const baseline = { baseline: options.baseline ?? false, baselineTo: options.baselineTo };
+        const baseline = {
+          baseline: options.baseline ?? false,
+          baselineTo: options.baselineTo,
+          reuseName: options.reuseName ?? false,
+        };
         const change = await core.addTenant(await fleet(), newTenant(core, name, options), baseline);
         const taken =
           change.applied.length === 0 ? "" : `, ${countOf(change.applied.length, "migration")} taken as applied`;

@@ -34,13 +34,17 @@ export function addImport(program: Program): void {
     )
     .argument("<file>", "what export wrote, or a config of any format")
     .option("--dry-run", "say what it would do, write nothing")
+    .option("--reuse-name", "take schema names that other tenants gave up less than 10 minutes ago")
     .addHelpText(
       "after",
       "\nExamples:\n  tenantctl import tenants.json --dry-run\n  tenantctl import ../old/tenants.config.yaml",
     )
     .action((file, options, command) =>
       runCommand(command, async ({ core, fleet, print }) => {
-        const merged = await core.importTenants(await fleet(), file, { dryRun: options.dryRun ?? false });
+        const merged = await core.importTenants(await fleet(), file, {
+          dryRun: options.dryRun ?? false,
+          reuseName: options.reuseName ?? false,
+        });
         const { added, changed, unchanged } = merged;
         const dryRun = options.dryRun ? { dryRun: true } : {};
         print({ ...dryRun, added, changed, unchanged: unchanged.length }, () =>
