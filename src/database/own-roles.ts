@@ -37,16 +37,12 @@ export const isOfTenantText = (oid: string): string => `exists (
   select from pg_roles s join pg_auth_members m on m.member = s.oid join pg_roles g on g.oid = m.roleid
   where s.oid = ${oid} and (${isLogin("s.rolname")} and ${isTenants("g.rolname")} or ${isTenants("s.rolname")} and g.rolname ~ '^tenants_.*_[0-9a-f]{16}$'))`;
 
-// The hash at the end of a name says for which schema of this database it is.
-const hasSchema = (role: string) => `exists (select from pg_namespace s where right(${role}, 16) = left(encode(sha256(
-  convert_to('tenant', 'UTF8') || decode('00', 'hex') || convert_to(current_database(), 'UTF8') || decode('00', 'hex') || convert_to(s.nspname, 'UTF8')), 'hex'), 16))`;
-
 /**
- * SQL that tells whether a role `g` with rights in a schema `n` was that schema's under another name, or has no schema in this database any more:
- * the schema was renamed, or the database, or this is a copy.
+ * SQL that tells whether a role `g` with rights in a schema `n` is a tenant's and of no other schema of this database: it was this one's before the schema
+ * or the database was renamed, or before the database was copied.
  */
-const isFormer = `${isTenants("g.rolname")} and (shobj_description(g.oid, 'pg_authid') = ${markText("n.oid")}
-  or not ${hasSchema("g.rolname")} and ${isOfTenantText("g.oid")})`;
+const isFormer = `${isTenants("g.rolname")} and not exists (
+  select from pg_namespace s where s.oid <> n.oid and shobj_description(g.oid, 'pg_authid') = ${markText("s.oid")})`;
 
 /** SQL that tells whether a schema `n`, whose role is `own`, gives rights to a role that was its own before. Cheap where there is none. */
 export const hasFormerRoleText = (own: string): string => `exists (
@@ -158,7 +154,7 @@ export function formerRolesText(
     loop
       ${revokes.map((text) => `execute format(${literal(text)}, former.name);`).join("\n      ")}
       if former.ours then
-        ${retireText(`(select array_agg(u.rolname) from pg_auth_members m join pg_roles u on u.oid = m.member where m.roleid = former.oid and ${isLogin("u.rolname")})`, membershipOptions)}
+        ${retireText(`array(select u.rolname from pg_auth_members m join pg_roles u on u.oid = m.member where m.roleid = former.oid and ${isLogin("u.rolname")})`, membershipOptions)}
         ${retireText("array[former.name]", membershipOptions)}
       end if;
     end loop;

@@ -42,7 +42,7 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     );
     await fleet.registry.remove("thor");
     await createTenant(fleet, { name: "thor" });
-    await expect(former.query("select owner from thor.notes")).rejects.toMatchObject({ code: /42501|57P01/ });
+    await expect(former.query("select owner from thor.notes")).rejects.toThrow(/connection/);
     expect(await connects(database, "thor")).toMatch(/^28/);
     const becomeThor = (...texts: string[]) => as(database, app.url, `set role ${role("thor")}`, ...texts);
     expect(await becomeThor("select owner from thor.notes")).toBe("thor");
