@@ -66,38 +66,48 @@ export const keptByText = (oid: string): string => `(select string_agg(what, ', 
   ) kept)`;
 
 /**
- * plpgsql that takes everything from these roles: LOGIN, sessions, rights here, memberships, and then drops them. One that owns something, or has rights
- * in other databases, stays without all that; with `refuse` that is an error.
+ * plpgsql that takes everything from these roles: LOGIN, sessions, rights here, memberships, and then drops them. One that owns something, has rights
+ * in other databases, or is not ours to drop, stays without what we may take; with `refuse` that is an error.
  */
 function retireText(names: string, membershipOptions: boolean, refuse = false): string {
-  const by = membershipOptions ? " granted by %I" : "";
   const stays = refuse
     ? `raise exception using errcode = '${roleInTheWay}',
-          message = format('the role %s is left from a former tenant, and can''t be dropped: %s', one.rolname, ${keptByText("one.oid")}),
+          message = format('the role %s is left from a former tenant, and can''t be dropped: %s', one.rolname, coalesce(${keptByText("one.oid")}, 'another role made it')),
           hint = format('in each database: reassign or drop what it owns (drop owned by %I), then: drop role %1$I', one.rolname);`
-    : `for its in select g.rolname as name, b.rolname as grantor from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles b on b.oid = m.grantor where m.member = one.oid loop
-          begin
-            execute format('revoke %I from %I${by}', its.name, one.rolname${membershipOptions ? ", its.grantor" : ""});
-          exception when insufficient_privilege then
-            execute format('revoke %I from %I', its.name, one.rolname);
-          end;
-        end loop;`;
+    : leaveText(membershipOptions);
   return `
     for one in select oid, rolname, rolcanlogin from pg_roles where rolname = any(${names}) order by 2 loop
-      ${becomeText("one.rolname", membershipOptions)}
-      if one.rolcanlogin then execute format('alter role %I nologin', one.rolname); end if;
-      perform pg_terminate_backend(pid, 2000) from pg_stat_activity where usesysid = one.oid and pid <> pg_backend_pid();
-      if not exists (${ownedHere("one.oid")}) then
-        execute format('drop owned by %I', one.rolname);
-        begin
-          execute format('drop role %I', one.rolname);
-        exception when dependent_objects_still_exist then null;
-        end;
-      end if;
+      begin
+        if one.rolcanlogin then execute format('alter role %I nologin', one.rolname); end if;
+      exception when insufficient_privilege then null;
+      end;
+      begin
+        ${becomeText("one.rolname", membershipOptions)}
+        perform pg_terminate_backend(pid, 2000) from pg_stat_activity where usesysid = one.oid and pid <> pg_backend_pid();
+        if not exists (${ownedHere("one.oid")}) then
+          execute format('drop owned by %I', one.rolname);
+          begin
+            execute format('drop role %I', one.rolname);
+          exception when dependent_objects_still_exist then null;
+          end;
+        end if;
+      exception when insufficient_privilege then null;
+      end;
       if exists (select from pg_roles where oid = one.oid) then
         ${stays}
       end if;
     end loop;`;
+}
+
+/** plpgsql that takes a role's memberships, and ours in it. */
+function leaveText(membershipOptions: boolean): string {
+  const by = membershipOptions ? " granted by %I" : "";
+  return `for its in select g.rolname as name, b.rolname as grantor from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles b on b.oid = m.grantor where m.member = one.oid loop
+          begin
+            execute format('revoke %I from %I${by}', its.name, one.rolname${membershipOptions ? ", its.grantor" : ""});
+          exception when insufficient_privilege then null;
+          end;
+        end loop;`;
 }
 
 const namesText = (names: readonly string[]) => `array[${names.map(literal).join(", ")}]::name[]`;

@@ -5,6 +5,7 @@ import { identifier } from "../database/quote.js";
 import { type Isolation, tenantRole } from "../database/roles.js";
 import { TenantctlError } from "../errors.js";
 import type { Fleet } from "./fleet.js";
+import { accessOf } from "./shared-access.js";
 
 /** Where the config says so, how tenants are kept apart by roles: who may take them on. */
 export function isolationOf(fleet: Fleet, database: Database): Isolation | undefined {
@@ -31,11 +32,12 @@ export function roleOf(
 
 /**
  * Makes sure that we may make roles, and that whoever may take them on has none of their rights before.
- * @throws TenantctlError ROLE_UNSUITABLE.
+ * @throws TenantctlError ROLE_UNSUITABLE; ProblemsError CONFIG_INVALID for what `sharedAccess` can't be.
  */
 export async function requireIsolable(fleet: Fleet, database: Database): Promise<void> {
   const isolation = isolationOf(fleet, database);
   if (isolation === undefined) return;
+  accessOf(fleet.config);
   const { createsRoles, user } = database.capabilities;
   if (!createsRoles) {
     throw new TenantctlError("ROLE_UNSUITABLE", `isolation by roles: ${JSON.stringify(user)} may not create roles`, {

@@ -21,7 +21,7 @@ export interface Access {
  * What the config's `sharedAccess` lists; undefined where there is none.
  * @throws ProblemsError CONFIG_INVALID for a schema that is not shared, or where it gives the registry or a ledger away.
  */
-function accessOf(config: Config): Access[] | undefined {
+export function accessOf(config: Config): Access[] | undefined {
   if (config.sharedAccess === undefined) return undefined;
   const problems: string[] = [];
   const schemas = [...config.sharedSchemas, "public"];
@@ -51,8 +51,8 @@ function accessOf(config: Config): Access[] | undefined {
   return found;
 }
 
-/** Tables that no tenant may see: ledgers, and the registry where it is a table. */
-function privateTables(config: Config): (schema: string, name: string) => boolean {
+/** Tells which tables no tenant may see: ledgers, and the registry where it is a table. */
+export function privateTables(config: Config): (schema: string, name: string) => boolean {
   const { registry } = config;
   const place = registry !== undefined && "table" in registry ? placeOf(config, registry) : undefined;
   return (schema, name) => name === ledgerTable || (schema === place?.schema && name === place.name);

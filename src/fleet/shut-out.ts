@@ -31,11 +31,13 @@ export async function letIn(database: Database, roles: readonly string[]): Promi
   });
 }
 
-/** A role that could not be dropped: it has neither LOGIN nor memberships any more. */
+/** A role that could not be dropped. */
 export interface Kept {
   role: string;
   /** What it owns, and where: `it owns large object 16411`. */
   why: string;
+  /** It still has LOGIN or memberships, which we may not take from it. */
+  able: boolean;
 }
 
 /** Drops roles with their rights in this database. Resolves to those that stay, stripped, and why. */
@@ -50,7 +52,9 @@ export async function dropRoles(database: Database, roles: readonly string[]): P
 export async function keptOf(database: Database, roles: readonly string[]): Promise<Kept[]> {
   const { rows } = await database.withClient((client) =>
     client.query<Kept>(
-      `select r.rolname as role, coalesce(${keptByText("r.oid")}, 'somebody used it meanwhile') as why from pg_roles r where r.rolname = any($1) order by 1`,
+      `select r.rolname as role, coalesce(${keptByText("r.oid")}, 'another role made it') as why,
+         r.rolcanlogin or exists (select from pg_auth_members m where m.member = r.oid) as able
+       from pg_roles r where r.rolname = any($1) order by 1`,
       [roles],
     ),
   );
@@ -58,9 +62,12 @@ export async function keptOf(database: Database, roles: readonly string[]): Prom
 }
 
 /** What is to be said of a role that stays. */
-export function keptWords({ role, why }: Kept): { message: string; hint: string } {
-  return {
-    message: `the role ${role} stays, without LOGIN and rights: ${why}`,
-    hint: `reassign or drop that (drop owned by ${identifier(role)}), then: drop role ${identifier(role)}`,
-  };
+export function keptWords({ role, why, able }: Kept): { message: string; hint: string } {
+  const drop = `drop owned by ${identifier(role)}, then: drop role ${identifier(role)}`;
+  return able
+    ? { message: `the role ${role} stays, and has LOGIN or memberships: ${why}`, hint: `as a superuser: ${drop}` }
+    : {
+        message: `the role ${role} stays, without LOGIN and rights: ${why}`,
+        hint: `reassign what it owns, or: ${drop}`,
+      };
 }

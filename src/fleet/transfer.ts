@@ -36,13 +36,14 @@ export interface ImportOptions {
  */
 export async function importTenants(fleet: Fleet, file: string, options: ImportOptions = {}): Promise<Merged> {
   const tenants = await listedIn(file, options.cwd ?? process.cwd());
-  const merge = () => fleet.registry.merge(tenants, { dryRun: options.dryRun ?? false });
+  const merge = async () => {
+    // The table may be new: who the other tenants are is not for tenants to read.
+    if (!options.dryRun && fleet.registry.inDatabase) await shareSchemas(fleet, await fleet.database());
+    return await fleet.registry.merge(tenants, { dryRun: options.dryRun ?? false });
+  };
   if (!options.reuseName) await refuseRetired(fleet, tenants);
   if (options.dryRun) return await merge();
-  const merged = await withRegistry(fleet, newRunId(), {}, merge);
-  // The table may be new: who the other tenants are is not for tenants to read.
-  if (fleet.config.isolation === "role") await shareSchemas(fleet, await fleet.database());
-  return merged;
+  return await withRegistry(fleet, newRunId(), {}, merge);
 }
 
 // Those that are there already keep their schemas.

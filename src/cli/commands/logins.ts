@@ -105,7 +105,10 @@ function loginLines({ outcome, login, kept = [] }: Login, style: Style): string[
   };
   const line = `${words[outcome]} ${login}`;
   if (outcome !== "stripped") return [style.good(visible(line))];
-  const stays = kept.map(({ role, why }) => `${role} stays, without LOGIN and rights: ${why}`);
+  const stays = kept.map(
+    ({ role, why, able }) =>
+      `${role} stays, ${able ? "and has LOGIN or memberships" : "without LOGIN and rights"}: ${why}`,
+  );
   return [style.warn(visible(line)), ...stays.map(visible)];
 }
 
