@@ -1,7 +1,7 @@
 // The migrations room: who holds what a tenant's transaction waits for: named, and ended where it is a tenant's session that holds our lock.
 
 import type { Client, Database } from "../database/database.js";
-import { advisoryHolders, blockersOf, endSessions, type Holder, holderWords } from "../database/sessions.js";
+import { advisoryHolders, blockersOf, endSessions, type Holder, holderWords, withAges } from "../database/sessions.js";
 import { lockKey } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import type { Reporter } from "../events.js";
@@ -37,8 +37,11 @@ export async function lockedBy(client: Client, schema: string): Promise<Locked> 
  * @throws TenantctlError LOCKED_BY_TENANT where one can't be ended; the error itself where another run of ours holds the lock.
  */
 export async function endTenantsSessions(target: Waiting, error: Locked): Promise<void> {
-  const ofTenants = error.holders.filter(({ ofTenant }) => ofTenant);
-  if (ofTenants.length === 0) throw error;
+  if (!error.holders.some(({ ofTenant }) => ofTenant)) throw error;
+  const ofTenants = await withAges(
+    target.database,
+    error.holders.filter(({ ofTenant }) => ofTenant),
+  );
   const users = ofTenants.flatMap(({ user }) => user ?? []);
   const ended = await endSessions(
     target.database,
@@ -84,7 +87,7 @@ export function watchLocks({ database, timeouts }: Waiting, pid: number): Watch 
     asking = true;
     try {
       const found = await database.withClient((client) => blockersOf(client, pid));
-      if (found.length > 0) seen = found;
+      if (found.length > 0) seen = await withAges(database, found);
     } catch {
       // Nobody is named, then: the failure itself is told anyway.
     }
