@@ -62,6 +62,8 @@ export interface ListedLogin {
   /** Null: no tenant has its schema. */
   tenant: string | null;
   login: string;
+  /** When it was made; null for one of an earlier release. */
+  madeAt: string | null;
   /** It has LOGIN, and its password is still valid. */
   canLogin: boolean;
   state: TenantState | null;
@@ -72,14 +74,14 @@ export interface ListedLogin {
   connections: number;
 }
 
-/** The logins of this database's tenants, also those that no tenant has any more, by tenant. */
+/** The logins of this database's tenants, also those that no tenant has any more, by tenant, the oldest first. */
 export async function listLogins(fleet: Fleet): Promise<ListedLogin[]> {
   const tenants = await fleet.registry.tenants();
   const database = await fleet.database();
   // create-login sets a search_path for its login in one database, which tells whose it is.
   const { rows } = await database.withClient((client) =>
-    client.query<Omit<ListedLogin, "tenant" | "state">>(
-      `select r.rolname as login, r.rolcanlogin and coalesce(r.rolvaliduntil > now(), true) as "canLogin",
+    client.query<Omit<ListedLogin, "tenant" | "state" | "madeAt"> & { comment: string | null }>(
+      `select r.rolname as login, shobj_description(r.oid, 'pg_authid') as comment, r.rolcanlogin and coalesce(r.rolvaliduntil > now(), true) as "canLogin",
          case when isfinite(r.rolvaliduntil) then to_char(r.rolvaliduntil at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as "validUntil",
          nullif(r.rolconnlimit, -1) as "connectionLimit", (select count(*)::int from pg_stat_activity a where a.usesysid = r.oid) as connections
        from pg_roles r where r.rolname ~ '^login2?_.*_[0-9a-f]{16}$' and exists (
@@ -94,11 +96,12 @@ export async function listLogins(fleet: Fleet): Promise<ListedLogin[]> {
         ),
   );
   const byTenant = (a: ListedLogin, b: ListedLogin) =>
-    `${a.tenant ?? "\uffff"}\0${a.login}` < `${b.tenant ?? "\uffff"}\0${b.login}` ? -1 : 1;
+    `${a.tenant ?? "\uffff"}\0${a.madeAt ?? ""}` < `${b.tenant ?? "\uffff"}\0${b.madeAt ?? ""}` ? -1 : 1;
   return rows
-    .map((row) => {
-      const owner = owners.get(row.login);
-      return { tenant: owner?.name ?? null, state: owner?.state ?? null, ...row };
+    .map(({ comment, login, ...row }) => {
+      const owner = owners.get(login);
+      const madeAt = loginMarkOf(comment)?.made ?? null;
+      return { tenant: owner?.name ?? null, state: owner?.state ?? null, login, madeAt, ...row };
     })
     .sort(byTenant);
 }

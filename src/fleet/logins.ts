@@ -38,7 +38,7 @@ export interface LoginOptions {
   idleInTransactionTimeoutMs?: number | undefined;
   /** How long a session may be idle. Default 1 hour. */
   idleTimeoutMs?: number | undefined;
-  /** Makes the tenant's other login, and leaves the one that is in use as it is. */
+  /** Makes the tenant's other login, with the limits of the one that is in use, which stays as it is. */
   rotate?: boolean | undefined;
 }
 
@@ -75,6 +75,8 @@ export async function createLogin(
   }
   const found = await ownLogins(database, tenant, role);
   const { login, isNew } = chosen(tenant, tenantLogins(isolation.database, tenant.schema), found, options);
+  const last = found.at(-1)?.name;
+  const before = isNew && last !== undefined ? await limitsOf(database, last) : {};
   const prepared = await preparedPassword(password);
   if (isAmbiguous(password, prepared)) {
     fleet.report({
@@ -90,7 +92,7 @@ export async function createLogin(
     `grant ${identifier(role)} to ${identifier(login)}${isolation.membershipOptions ? " with inherit true, set false" : ""}`,
     `comment on role ${identifier(login)} is ${literal(loginMarkText({ made, off }))}`,
     `alter role ${identifier(login)} in database ${identifier(isolation.database)} set search_path to ${searchPath(schemasOf(fleet, tenant))}`,
-    ...limitTexts(login, isolation.database, isNew ? { ...loginDefaults, ...given(options) } : options),
+    ...limitTexts(login, isolation.database, isNew ? { ...loginDefaults, ...before, ...given(options) } : options),
   ];
   await withTransaction(database, (client) => inOrder(client, texts));
   if (off)
@@ -104,6 +106,29 @@ async function inOrder(client: Client, texts: readonly string[]): Promise<void> 
 
 function given(options: LoginOptions): LoginOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+// What the login in use may use, for the one that comes in its place. Its date is its password's.
+async function limitsOf(database: Database, login: string): Promise<LoginOptions> {
+  const { rows } = await database.withClient((client) =>
+    client.query<{ limit: number; settings: string[] | null }>(
+      `select r.rolconnlimit as limit, s.setconfig as settings from pg_roles r
+         left join pg_db_role_setting s on s.setrole = r.oid and s.setdatabase = (select oid from pg_database where datname = current_database())
+       where r.rolname = $1`,
+      [login],
+    ),
+  );
+  const settings = new Map(rows[0]?.settings?.map((text) => text.split("=", 2) as [string, string]));
+  const time = (name: string) => {
+    const text = settings.get(name) ?? "";
+    return /^\d+$/.test(text) ? Number(text) : undefined;
+  };
+  return given({
+    connectionLimit: rows[0]?.limit,
+    statementTimeoutMs: time("statement_timeout"),
+    idleInTransactionTimeoutMs: time("idle_in_transaction_session_timeout"),
+    idleTimeoutMs: time("idle_session_timeout"),
+  });
 }
 
 function limitTexts(login: string, database: string, options: LoginOptions): string[] {

@@ -131,7 +131,8 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     const { fleet } = await isolatedFleet(database, ["thor"]);
     await migrate(fleet, {});
     const [first, second] = tenantLogins(database.name, "thor");
-    expect(await createLogin(fleet, "thor", password)).toMatchObject({ login: first, outcome: "created" });
+    const limits = { connectionLimit: 7, statementTimeoutMs: 4_000 };
+    expect(await createLogin(fleet, "thor", password, limits)).toMatchObject({ login: first, outcome: "created" });
     await expect(dropLogin(fleet, "thor", { old: true })).rejects.toMatchObject({ code: "USAGE" });
     const open = await database.connectAs(loginUrl(database, "thor"));
     expect(await createLogin(fleet, "thor", "open-sesame-2", { rotate: true })).toMatchObject({
@@ -146,6 +147,10 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     await expect(createLogin(fleet, "thor", "open-sesame-3", { rotate: true })).rejects.toMatchObject({
       code: "USAGE",
     });
+    expect(await listLogins(fleet)).toMatchObject([
+      { login: first, connectionLimit: 7 },
+      { login: second, connectionLimit: 7 },
+    ]);
     // without --rotate it is the one in use, the newer, that is changed
     expect(await createLogin(fleet, "thor", "open-sesame-3")).toMatchObject({ login: second, outcome: "changed" });
     expect(await dropLogin(fleet, "thor", { old: true })).toMatchObject({ login: first, outcome: "dropped" });

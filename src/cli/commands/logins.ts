@@ -22,7 +22,10 @@ export function addCreateLogin(program: Program): void {
     )
     .argument("<tenant>", "the tenant's name")
     .option("--password-stdin", "read the password from stdin, one line")
-    .option("--rotate", "make the tenant's other login, with this password; the one in use stays until --drop-old")
+    .option(
+      "--rotate",
+      "make the tenant's other login, with this password and the same limits; the one in use stays until --drop-old",
+    )
     .option("--drop", "drop it, or both: nobody logs in any more, its sessions end, then it goes")
     .option("--drop-old", "of two logins, drop the one that was made first")
     .option("--connection-limit <n>", "connections at once, -1 for no limit (default: 10 for a new login)", limit)
@@ -158,13 +161,14 @@ Examples:
 }
 
 function listLines(logins: readonly ListedLogin[], style: Style): string[] {
-  const rows = logins.map(({ tenant, login, canLogin, state, validUntil, connectionLimit, connections }) => [
+  const rows = logins.map(({ tenant, login, madeAt, canLogin, state, validUntil, connectionLimit, connections }) => [
     tenant ?? "(no tenant)",
     login,
+    madeAt?.slice(0, 10) ?? "",
     canLogin ? "yes" : `no${state !== null && state !== "active" ? ` (${state})` : ""}`,
     validUntil ?? "",
     connectionLimit === null ? "" : String(connectionLimit),
     String(connections),
   ]);
-  return table(["TENANT", "LOGIN", "CAN LOG IN", "VALID UNTIL", "LIMIT", "OPEN"], rows, style);
+  return table(["TENANT", "LOGIN", "MADE", "CAN LOG IN", "VALID UNTIL", "LIMIT", "OPEN"], rows, style);
 }
