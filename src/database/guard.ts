@@ -6,7 +6,7 @@ import type pg from "pg";
 import { TenantctlError } from "../errors.js";
 import { type Need, type PoolMode, prefixOf, type Scope, type Sendable } from "./prefix.js";
 import { literal, searchPath } from "./quote.js";
-import { type Shape, shapeOf } from "./text.js";
+import { shapeOf } from "./text.js";
 
 export type { PoolMode, Scope } from "./prefix.js";
 
@@ -147,18 +147,18 @@ export class Link {
   }
 
   /** What must precede a statement of this scope, as things are: `clean` implies `path`. */
-  needs(scope: Scope, shape: Shape): Need {
+  needs(scope: Scope, text: string): Need {
     const idle = this.status === "I";
     if (this.mode === "transaction") {
-      if (idle) return { path: true, clean: true, commits: shape.opens };
+      if (idle) return { path: true, clean: true, commits: shapeOf(text).opens };
       return { path: this.status === "T" && this.#unset, clean: false, commits: false };
     }
     // In a session what a transaction began with was committed before it, and no rollback brings anything else back.
     if (!idle) return nothingNeeded;
-    if (this.changesOwner(scope)) return { path: true, clean: true, commits: !shape.plain };
+    if (this.changesOwner(scope)) return { path: true, clean: true, commits: !shapeOf(text).plain };
     // No server reports its role, which the last statement may have reset, and none before 18 its search_path.
     if (scope.role === undefined && this.#reported === scope.path) return nothingNeeded;
-    return { path: true, clean: false, commits: !shape.plain };
+    return { path: true, clean: false, commits: !shapeOf(text).plain };
   }
 
   /**
@@ -326,11 +326,10 @@ export class Guarded implements Submittable {
       return;
     }
     this.text = text;
-    const shape = shapeOf(text);
-    const need = this.link.needs(this.scope, shape);
+    const need = this.link.needs(this.scope, text);
     const { wire, mode } = this.link;
     // By this protocol a statement is alone behind a commit, and what others left is gone before it begins.
-    const alone = mode === "session" && (need.commits || need.clean) && shape.single && !shape.copies;
+    const alone = mode === "session" && (need.commits || need.clean) && standsAlone(text);
     const statements = this.#take(need, alone);
     if (!alone || statements.length === 0) {
       const prefix = statements.map((statement) => `${statement.text};`).join("");
@@ -353,10 +352,10 @@ export class Guarded implements Submittable {
    */
   precede(send: (statement: Sendable) => void, text = this.text): void {
     if (this.#under) return;
-    this.text = text;
-    const refusal = this.link.refusal(text, true);
+    const refusal = text !== "" && text === this.text ? undefined : this.link.refusal(text, true);
     if (refusal !== undefined) throw refusal;
-    for (const statement of this.#take(this.link.needs(this.scope, shapeOf(this.text)), true)) send(statement);
+    this.text = text;
+    for (const statement of this.#take(this.link.needs(this.scope, text), true)) send(statement);
   }
 
   /** All that is still to come is the server's word that it is ready. */
@@ -420,6 +419,11 @@ export class Guarded implements Submittable {
   handleReadyForQuery(wire: Wire): void {
     this.#tell(this.inner.handleReadyForQuery, wire);
   }
+}
+
+function standsAlone(text: string): boolean {
+  const { single, copies } = shapeOf(text);
+  return single && !copies;
 }
 
 // The server forgets them with all else that was another scope's, so pg must not take them for known.

@@ -37,25 +37,22 @@ export interface Sendable {
 const begin: Sendable = { text: "begin" };
 const commit: Sendable = { text: "commit" };
 
-// All that a statement may have left in a session. In one message with others it can't be said shorter.
-const discardAll: Sendable = { text: "discard all" };
-const discards: readonly Sendable[] = [
-  { text: "discard temp" },
-  { text: "discard sequences" },
-  { text: "close all" },
-  { text: "unlisten *" },
-  { text: "deallocate all" },
-  { text: "reset session authorization" },
-  { text: "reset all" },
-  { text: "select pg_catalog.pg_advisory_unlock_all()" },
-];
-
 // Where a connection is not ours alone: what a transaction can leave behind, and what nobody expects to find again.
 const leftovers: readonly Sendable[] = [
   { text: "discard temp" },
   { text: "discard sequences" },
   { text: "close all" },
   { text: "unlisten *" },
+];
+
+// All that a statement may have left in a session. In one message with others it can't be said shorter.
+const discardAll: Sendable = { text: "discard all" };
+const discards: readonly Sendable[] = [
+  ...leftovers,
+  { text: "deallocate all" },
+  { text: "reset session authorization" },
+  { text: "reset all" },
+  { text: "select pg_catalog.pg_advisory_unlock_all()" },
 ];
 
 const nothing: readonly Sendable[] = [];

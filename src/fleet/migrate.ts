@@ -112,7 +112,10 @@ export async function look(
   const surveyed = await survey(database, migrations, plan.tenants, rightsOf(fleet, database));
   const eligible: Look["eligible"] = [];
   const missing = surveyed.filter(({ standing }) => standing.state === "missing").map(({ tenant }) => tenant);
-  const retired = await database.withClient((client) => retiredOf(client, missing, "give the tenant another schema"));
+  const retired =
+    missing.length === 0
+      ? new Map<string, TenantctlError>()
+      : await database.withClient((client) => retiredOf(client, missing, "give the tenant another schema"));
   for (const one of surveyed) {
     const early = one.standing.state === "missing" ? retired.get(one.tenant.schema) : undefined;
     const why = early === undefined ? refusal(one, options) : refused(one.tenant, early);

@@ -245,7 +245,7 @@ export async function addTenant(fleet: Fleet, wanted: NewTenant, options: AddOpt
 }
 
 // Under the schema's lock: a create-tenant that made it may be about to drop it, since it could not list it.
-async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, { reuseName }: AddOptions): Promise<void> {
+async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, options: AddOptions): Promise<void> {
   await inTenantTransaction(work, true, async ({ client, found }) => {
     if (!found.exists) throw missingSchema(tenant);
     if (isUnfinished(found)) {
@@ -257,9 +257,8 @@ async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, { reuseName 
         },
       );
     }
-    if (!reuseName && !fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
-    await fleet.registry.add(tenant, client);
-    if (!reuseName && fleet.registry.inDatabase) await requireUnretired(client, [tenant]);
+    await listing(fleet, tenant, options)(client);
+    if (!fleet.registry.inDatabase) await fleet.registry.add(tenant);
   });
 }
 

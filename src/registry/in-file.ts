@@ -12,6 +12,7 @@ import { isEditable, listingOf, withEntry, withoutTenant, withTenant } from "./e
 import { entryLine } from "./entry.js";
 import { checkWritable, editFile, readText } from "./file.js";
 import { shown } from "./names.js";
+import { rowsOf } from "./rows.js";
 import { settingsProblems } from "./settings.js";
 import {
   admit,
@@ -50,7 +51,7 @@ export function openFileRegistry(config: Config): Registry {
   return {
     inDatabase: false,
     tenants: async () => [...checked(entries).tenants.values()],
-    list: async () => ({ rows: Array.from(entries, ([name, entry]) => ({ name, ...entry })), version: undefined }),
+    list: async () => ({ rows: rowsOf(entries), version: undefined }),
     async add(tenant) {
       checkEditable(lineToAdd(tenant));
       const after = await editFile(file, async (text) => {

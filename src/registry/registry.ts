@@ -9,7 +9,7 @@ import { openTableRegistry } from "./in-table.js";
 
 export type { TenantState } from "../config/shape.js";
 export { checkEdit, type TenantEdit, type TenantEdited } from "./change.js";
-export type { Listing, Merged, Registry } from "./contract.js";
+export type { Merged, Registry } from "./contract.js";
 export { listedIn } from "./in-file.js";
 export { entryOf, type Tenant } from "./tenants.js";
 

@@ -65,6 +65,11 @@ export function readRow(row: Row, reserved: Reserved): ReadRow {
   return { tenant: problems.length === 0 ? tenant : undefined, problems };
 }
 
+/** Entries of a config as rows. */
+export function rowsOf(entries: ReadonlyMap<string, TenantEntry>): Row[] {
+  return Array.from(entries, ([name, entry]) => ({ name, ...entry }));
+}
+
 const problemsShown = 50;
 
 /** @throws ProblemsError REGISTRY_INVALID with these problems, if there are any; of very many, the first. */

@@ -3,7 +3,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { ProblemsError } from "../errors.js";
 import type { Tenant, TenantState } from "../registry/index.js";
-import type { Listing } from "../registry/registry.js";
+import type { Registry } from "../registry/registry.js";
 import { reservedBy } from "../registry/tenants.js";
 import { type HostsOptions, hostOf } from "./hosts.js";
 import { Known } from "./known.js";
@@ -45,10 +45,7 @@ export interface Directory {
 }
 
 /** Where a directory's rows come from. */
-export interface Listed {
-  /** Undefined where nothing has changed since the version that is known. */
-  list(known?: string): Promise<Listing | undefined>;
-}
+export type Listed = Pick<Registry, "list">;
 
 /** The longest refreshMs that is accepted. */
 const longestRefreshMs = 300_000;

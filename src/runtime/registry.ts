@@ -5,9 +5,10 @@ import type { Config, LoadOptions } from "../config/load.js";
 import { type Database, openDatabase } from "../database/database.js";
 import type { Tenant } from "../registry/index.js";
 import { openRegistry } from "../registry/registry.js";
+import { rowsOf } from "../registry/rows.js";
 import type { Listed } from "./directory.js";
 import { listFile } from "./file-reader.js";
-import { readRows, rowsOf } from "./file-rows.js";
+import { readRows } from "./file-rows.js";
 
 /** A tenant as a registry of the application's own lists it: what is left out is as in a config. */
 export type ListedTenant = Pick<Tenant, "name"> & Partial<Tenant>;
@@ -44,7 +45,7 @@ function fileRegistry(config: Config, options: LoadOptions): Listed {
     async list(known) {
       if (loaded !== undefined) {
         // what was loaded before we look at the file may be older than what it is now
-        const rows = rowsOf(loaded);
+        const rows = rowsOf(loaded.tenants);
         loaded = undefined;
         return { rows, version: undefined };
       }
