@@ -48,6 +48,7 @@ export type ErrorCode =
   | "SQL"
   | "MODULE"
   | "LOCKED"
+  | "LOCKED_BY_TENANT"
   | "CONNECTION_LOST"
   | "TRANSACTION_BROKEN"
   | "NEEDS_SESSION"

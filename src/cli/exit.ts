@@ -9,6 +9,7 @@ const failed: readonly ErrorCode[] = [
   "SQL",
   "MODULE",
   "LOCKED",
+  "LOCKED_BY_TENANT",
   "CONNECTION_LOST",
   "TRANSACTION_BROKEN",
   "PROGRAM_FAILED",

@@ -5,8 +5,9 @@ import { addCreateSchemas } from "./commands/create-schemas.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addExec } from "./commands/exec.js";
 import { addInit, addNewMigration } from "./commands/init.js";
-import { addCreateLogin, addIsolate, addVerifyIsolation } from "./commands/isolate.js";
+import { addIsolate, addVerifyIsolation } from "./commands/isolate.js";
 import { addLint } from "./commands/lint.js";
+import { addCreateLogin, addLogins } from "./commands/logins.js";
 import { addMigrate } from "./commands/migrate.js";
 import { addBaseline, addRepair } from "./commands/repair.js";
 import { addRollback } from "./commands/rollback.js";
@@ -66,6 +67,7 @@ Exit codes: 0 done, 1 a tenant failed, 2 bad usage or config, 3 no database, 4 -
     addIsolate,
     addVerifyIsolation,
     addCreateLogin,
+    addLogins,
     addRuns,
     addDoctor,
   ];

@@ -42,6 +42,8 @@ export interface Config {
   isolation: "schema" | "role";
   /** Rights that verify-isolation takes for wanted. */
   isolationAllows: string[];
+  /** What tenants' roles may do with shared tables, as the file has it; undefined where it says nothing. */
+  sharedAccess: Readonly<Record<string, string>> | undefined;
   /** What one transaction spans: all that a tenant lacks, or one migration. */
   transaction: "tenant" | "migration";
   /** In the file's order. Shapes are checked here, names and collisions by the registry. */
@@ -92,6 +94,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     appRole: settings.appRole,
     isolation: file.isolation ?? "schema",
     isolationAllows: file.isolationAllows ?? [],
+    sharedAccess: file.sharedAccess,
     transaction: file.transaction ?? "tenant",
     tenants: tenantsOf(source, file),
     registry: settings.registry,

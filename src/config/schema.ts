@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { nearest } from "./nearest.js";
 import type { Problem } from "./problems.js";
-import { registryKind, rightPattern } from "./shape.js";
+import { accessPattern, registryKind, rightPattern, sharedNamePattern } from "./shape.js";
 
 const database = `A PostgreSQL URL (postgres://user@host/database) or pglite:<folder>. \${VAR} and \${VAR:-default} expand.`;
 
@@ -98,6 +98,17 @@ const settings = z.strictObject({
     .optional()
     .describe(
       "Rights that verify-isolation takes for wanted, as it tells them: insert shared.plans, execute *.sign_up(). Default: none.",
+    ),
+  sharedAccess: z
+    .record(
+      z.string().regex(sharedNamePattern, "must be a table as SQL writes it: plans, shared.events, shared.*"),
+      z
+        .string()
+        .regex(accessPattern, 'must be of select, insert, update, delete and, for a sequence, usage: "select, insert"'),
+    )
+    .optional()
+    .describe(
+      'What tenants\' roles may do in the shared schemas, by table: { "plans": "select", "shared.events": "select, insert" }. Nothing else, and without it nothing. The registry and the ledgers are never theirs.',
     ),
   transaction: z
     .enum(["tenant", "migration"])

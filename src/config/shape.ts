@@ -10,6 +10,7 @@ export interface ConfigFile {
   appRole?: string;
   isolation?: "schema" | "role";
   isolationAllows?: string[];
+  sharedAccess?: Record<string, string>;
   transaction?: "tenant" | "migration";
   tenants?: Record<string, TenantEntry | null> | RegistryInDatabase | null;
 }
@@ -46,6 +47,7 @@ type Is = (value: unknown) => boolean;
 
 const isText: Is = (value) => typeof value === "string";
 const isList: Is = (value) => Array.isArray(value) && value.every(isText);
+const isAccess: Is = (value) => isText(value) && accessPattern.test(value as string);
 const isState: Is = (value) => value === "active" || value === "suspended" || value === "archived";
 const isTenantMap = hasKeys({ schema: isText, hosts: isList, labels: mapOf(isText), state: isState });
 const isTenant: Is = (value) => value === null || isTenantMap(value);
@@ -66,12 +68,22 @@ const isConfig = hasKeys({
   appRole: isText,
   isolation: (value) => value === "schema" || value === "role",
   isolationAllows: (value) => isList(value) && (value as string[]).every((text) => rightPattern.test(text)),
+  sharedAccess: (value) =>
+    mapOf(isAccess)(value) && Object.keys(value as object).every((key) => sharedNamePattern.test(key)),
   transaction: (value) => value === "tenant" || value === "migration",
   tenants: (value) => value === null || registries[registryKind(value)](value),
 });
 
 /** What `isolationAllows` and `--allow` are made of: a privilege and an object, as verify-isolation tells them. */
 export const rightPattern = /^\s*\S+ +\S/;
+
+/** A key of `sharedAccess`: a table or sequence as SQL writes it, or all those of a schema. */
+export const sharedNamePattern =
+  /^\s*(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)\s*\.\s*)?(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*|\*)\s*$/u;
+
+/** A value of `sharedAccess`. */
+export const accessPattern =
+  /^\s*(?:select|insert|update|delete|usage)(?:\s*,\s*(?:select|insert|update|delete|usage))*\s*$/i;
 
 /** Would the zod schema accept it? That one alone says what is wrong. */
 export function hasConfigShape(value: unknown): value is ConfigFile {

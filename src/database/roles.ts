@@ -28,6 +28,13 @@ export function tenantLogin(database: string, schema: string): string {
   return roleName("login", database, schema);
 }
 
+/**
+ * The names that a tenant's login roles may have: one is made first, the other when a password is to be changed without downtime, and so in turn.
+ */
+export function tenantLogins(database: string, schema: string): [string, string] {
+  return [tenantLogin(database, schema), roleName("login2", database, schema)];
+}
+
 /** The role of which all the tenants' roles of a database are members: it may read what is shared. */
 export function sharedRole(database: string): string {
   return roleName("tenants", database);

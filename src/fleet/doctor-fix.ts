@@ -7,10 +7,10 @@ import { readMigrations } from "../migrations/files.js";
 import { mendTenant } from "../migrations/tenant.js";
 import type { Mend, Noted } from "./doctor-findings.js";
 import type { Fleet } from "./fleet.js";
-import { shareSchemas } from "./isolation.js";
 import { jobOf } from "./mend.js";
 import { requireWritable } from "./preflight.js";
 import { carryOut, defaultLimits, newPlan, openWorkshop, type RunLimits } from "./run.js";
+import { shareSchemas } from "./share.js";
 import { sharedTarget } from "./shared.js";
 import { persist } from "./workers.js";
 

@@ -15,12 +15,14 @@ import { examineCatalog } from "./doctor-catalog.js";
 import { type Examined, type Finding, type FindingGroup, groupsOf, type Noted, plain } from "./doctor-findings.js";
 import { type Fixed, fixedOf, mendAll } from "./doctor-fix.js";
 import { examineLimits } from "./doctor-limits.js";
+import { examineShared } from "./doctor-shared.js";
 import { reportStanding } from "./doctor-standing.js";
 import { type Fleet, type FleetOptions, openFleet } from "./fleet.js";
 import { lint } from "./lint.js";
 import { requireWritable } from "./preflight.js";
 import { type RunLimits, rightsOf } from "./run.js";
 import { lookAtShared } from "./shared.js";
+import { privateTables } from "./shared-access.js";
 import { survey } from "./survey.js";
 
 export type { Finding, FindingGroup } from "./doctor-findings.js";
@@ -172,6 +174,8 @@ async function examineTenants(
       return found;
     });
   }
+  if (examined.isolated)
+    await look("role", () => examineShared(database, examined.sharedSchemas, privateTables(fleet.config)));
   await look("limit", () => examineLimits(database, examined, fleet.concurrency));
 }
 

@@ -8,9 +8,11 @@ export { defaultConcurrency, type Fleet, type FleetOptions, openFleet } from "./
 export { type IsolateOptions, isolate } from "./isolate.js";
 export { runJson } from "./json.js";
 export { lint } from "./lint.js";
-export { createLogin, dropLogin, type Login } from "./logins.js";
+export { type ListedLogin, listLogins } from "./login-states.js";
+export { createLogin, dropLogin, type Login, type LoginOptions, loginDefaults } from "./logins.js";
 export { type BaselineOptions, baseline, createSchemas, repair } from "./mend.js";
 export { type MigrateOptions, migrate } from "./migrate.js";
+export { shortestPassword } from "./password.js";
 export { type RollbackOptions, rollback } from "./rollback.js";
 export type { Rollout } from "./rollout.js";
 export { defaultLimits, type RunLimits, type RunResult, type Stopped } from "./run.js";

@@ -1,19 +1,21 @@
 // The fleet room: isolate, which gives the tenants of a fleet their roles, or takes them away again.
 
 import type { Database } from "../database/database.js";
-import { sharedRole, tenantLogin, tenantRole } from "../database/roles.js";
+import { dropRolesText } from "../database/own-roles.js";
+import { sharedRole, tenantLogins, tenantRole } from "../database/roles.js";
 import { withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { readMigrations } from "../migrations/files.js";
-import { dropRoleText } from "../migrations/grants.js";
+import { revokeTexts } from "../migrations/grants.js";
 import { mendTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
-import { shareSchemas } from "./isolation.js";
 import { jobOf, missing } from "./mend.js";
 import { requireWritable } from "./preflight.js";
 import { carryOut, newPlan, openWorkshop, type RunLimits, type RunResult, rightsOf } from "./run.js";
 import { type Selection, selectTenants } from "./select.js";
+import { shareSchemas } from "./share.js";
+import { keptOf, keptWords, shutOut } from "./shut-out.js";
 import { type Surveyed, survey } from "./survey.js";
 import { notIsolated } from "./verify-isolation.js";
 import { refused, type TenantResult } from "./workers.js";
@@ -62,19 +64,20 @@ export async function isolate(
     )
     .map(({ tenant, hasLedger }) =>
       jobOf(tenant, async () => {
-        const { database: name, membershipOptions } = database.capabilities;
-        const dropped = undo ? [tenantLogin(name, tenant.schema), roleOf(tenant)] : [];
-        const texts = dropped.map((role) => dropRoleText(role, membershipOptions));
+        const texts = undo ? await undoTexts(database, tenant.schema, hasLedger && hasRole({ tenant })) : [];
         await mendTenant({ ...open(tenant, []), isolation }, { rights: hasLedger, texts });
       }),
     );
-  if (plan.jobs.length > 0) {
-    await requireWritable(fleet, database);
-    await shareSchemas(fleet, database);
-  }
+  if (plan.jobs.length > 0) await requireWritable(fleet, database);
+  await shareSchemas(fleet, database, { again: again ?? false });
   const result = await carryOut(fleet, database, plan, limits);
   const done = new Set(result.tenants.filter(({ outcome }) => outcome === "migrated").map(({ name }) => name));
-  if (undo) await afterUndo(fleet, database, plan.tenants.filter(({ name }) => done.has(name)).map(roleOf));
+  if (undo)
+    await afterUndo(
+      fleet,
+      database,
+      plan.tenants.filter(({ name }) => done.has(name)).map(({ schema }) => schema),
+    );
   return result;
 }
 
@@ -106,20 +109,26 @@ async function existing(database: Database, roles: readonly string[]): Promise<S
   return new Set(rows.map(({ name }) => name));
 }
 
-// What all had in common goes with the last of them.
-async function afterUndo(fleet: Fleet, database: Database, roles: readonly string[]): Promise<void> {
+// First nobody logs in any more and the sessions end; then, in the tenant's transaction, the rights go and the roles.
+async function undoTexts(database: Database, schema: string, hasRights: boolean): Promise<string[]> {
   const { database: name, membershipOptions } = database.capabilities;
-  for (const role of await existing(database, roles)) {
-    fleet.report({
-      type: "warning",
-      message: `the role ${role} stays: it owns something here, or has rights in other databases`,
-    });
-  }
+  const logins = tenantLogins(name, schema);
+  const role = tenantRole(name, schema);
+  await shutOut(database, logins);
+  // Of a role that stays, since it owns something, the rights would stay too.
+  return [...(hasRights ? revokeTexts(schema, role) : []), dropRolesText([...logins, role], membershipOptions)];
+}
+
+// What all had in common goes with the last of them.
+async function afterUndo(fleet: Fleet, database: Database, schemas: readonly string[]): Promise<void> {
+  const { database: name, membershipOptions } = database.capabilities;
+  const roles = schemas.flatMap((schema) => [...tenantLogins(name, schema), tenantRole(name, schema)]);
+  for (const kept of await keptOf(database, roles)) fleet.report({ type: "warning", ...keptWords(kept) });
   await withTransaction(database, async (client) => {
     const { rows } = await client.query(
       "select from pg_auth_members m join pg_roles r on r.oid = m.roleid join pg_roles u on u.oid = m.member where r.rolname = $1 and starts_with(u.rolname, 'tenant_') limit 1",
       [sharedRole(name)],
     );
-    if (rows.length === 0) await client.query(dropRoleText(sharedRole(name), membershipOptions));
+    if (rows.length === 0) await client.query(dropRolesText([sharedRole(name)], membershipOptions));
   });
 }

@@ -7,11 +7,11 @@ import { type Migration, readMigrations } from "../migrations/files.js";
 import { baselineTenant, repairTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
-import { shareSchemas } from "./isolation.js";
 import { type Chooser, migrateJob } from "./migrate.js";
 import { requireWritable } from "./preflight.js";
 import { carryOut, newPlan, openWorkshop, type RunLimits, type RunPlan, type RunResult, type Workshop } from "./run.js";
 import { type Selection, selectTenants } from "./select.js";
+import { shareSchemas } from "./share.js";
 import { requireMigration, type Surveyed, survey } from "./survey.js";
 import { type Job, refused, type TenantResult } from "./workers.js";
 
@@ -24,10 +24,8 @@ export async function createSchemas(fleet: Fleet, selection: Selection, limits: 
   plan.jobs = surveyed
     .filter((one) => one.standing.state === "missing")
     .map((one) => migrateJob(fleet, open, one, nothing, {}));
-  if (plan.jobs.length > 0) {
-    await requireWritable(fleet, database);
-    await shareSchemas(fleet, database);
-  }
+  if (plan.jobs.length > 0) await requireWritable(fleet, database);
+  await shareSchemas(fleet, database);
   return await carryOut(fleet, database, plan, limits);
 }
 

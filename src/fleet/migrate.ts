@@ -7,7 +7,7 @@ import { refuseStanding, type Standing } from "../migrations/state.js";
 import { type Goal, onlyOnce, runTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
-import { shareSchemas } from "./isolation.js";
+import { settleLogins } from "./login-states.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
 import { retiredOf } from "./retired.js";
 import type { Rollout } from "./rollout.js";
@@ -24,6 +24,7 @@ import {
 } from "./run.js";
 import { lastFailed } from "./runs.js";
 import { type Selection, selectTenants } from "./select.js";
+import { shareSchemas } from "./share.js";
 import { lookAtShared, type Shared, sharedTarget, withRegistry } from "./shared.js";
 import { requireMigration, type Surveyed, survey } from "./survey.js";
 import { failureOf, type Job, refused, type TenantResult } from "./workers.js";
@@ -82,6 +83,7 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
     fleet.report({ type: "shared-finished", schema: shared.surveyed.tenant.schema, applied: plan.shared.applied });
   } else if (plan.jobs.length > 0) await requireWritable(fleet, database);
   await shareSchemas(fleet, database);
+  if (fleet.config.isolation === "role") await settleLogins(fleet, database, tenants);
   return await carryOut(fleet, database, plan, options);
 }
 

@@ -298,6 +298,7 @@ function targetOf(fleet: Fleet, database: Database, run: string, limits: RunLimi
     sharedSchemas: sharedSchemas.filter((schema) => schema !== tenant.schema),
     ...rightsOf(fleet, database),
     run,
+    report: fleet.report,
     timeouts: { lockTimeoutMs, statementTimeoutMs },
   });
 }

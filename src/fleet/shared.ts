@@ -8,6 +8,7 @@ import { type Goal, runTenant } from "../migrations/tenant.js";
 import type { Fleet } from "./fleet.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
+import { shareSchemas } from "./share.js";
 import { type Surveyed, survey } from "./survey.js";
 import { persist } from "./workers.js";
 
@@ -55,6 +56,8 @@ export async function lookAtShared(fleet: Fleet, database: Database, verify = fa
       await requireRunnable(database, work, standing.pending, "up");
       if (standing.pending.length > 0 || !surveyed.hasLedger || surveyed.stampDiffers) {
         await persist(() => runTenant(work, sharedGoal(fleet, surveyed)), { ...defaultLimits, ...limits });
+        // What came to be just now may be the registry: not for tenants to read, before it has a row.
+        await shareSchemas(fleet, database);
       }
       return done;
     },

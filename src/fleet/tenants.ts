@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client, Database } from "../database/database.js";
-import { tenantRole } from "../database/roles.js";
+import { tenantLogins, tenantRole } from "../database/roles.js";
 import { emptySchema, fitsOneDrop, outsideDependents, schemaExists } from "../database/schemas.js";
 import { withTransaction } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
@@ -23,13 +23,15 @@ import { dropTenantTexts, inTenantTransaction } from "../migrations/transaction.
 import { checkEdit, type Tenant, type TenantEdit, type TenantEdited, type TenantState } from "../registry/registry.js";
 import { unknownTenant } from "../registry/tenants.js";
 import type { Fleet } from "./fleet.js";
-import { isolationOf, shareSchemas } from "./isolation.js";
+import { settleLogins } from "./login-states.js";
 import { namesUpTo } from "./mend.js";
-import { requireRunnable, requireWritable, roleExists } from "./preflight.js";
+import { requireRunnable, requireWritable } from "./preflight.js";
 import { checkUnretired, requireUnretired, retire, retireAlone } from "./retired.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
+import { shareSchemas } from "./share.js";
 import { lookAtShared, withRegistry } from "./shared.js";
+import { dropRoles, keptWords, letIn, shutOut } from "./shut-out.js";
 import { survey } from "./survey.js";
 import { persist } from "./workers.js";
 
@@ -267,8 +269,14 @@ async function list(fleet: Fleet, tenant: Tenant, work: TenantWork, options: Add
  */
 export async function editTenant(fleet: Fleet, name: string, edit: TenantEdit): Promise<TenantEdited> {
   checkEdit(edit);
-  await findTenant(fleet, name);
-  return await fleet.registry.edit(name, edit);
+  const { schema } = await findTenant(fleet, name);
+  // Who is no longer served is shut out before the registry says so; who is served again is let in after it.
+  const settle = async (state: TenantState) =>
+    fleet.config.isolation === "role" && (await settleLogins(fleet, await fleet.database(), [{ name, schema, state }]));
+  if (edit.state !== undefined && edit.state !== "active") await settle(edit.state);
+  const result = await fleet.registry.edit(name, edit);
+  if (edit.state === "active") await settle(edit.state);
+  return result;
 }
 
 export interface RemoveOptions extends RunLimits {
@@ -296,9 +304,37 @@ export async function findTenant(fleet: Fleet, name: string): Promise<Tenant> {
 export async function removeTenant(fleet: Fleet, name: string, options: RemoveOptions = {}): Promise<TenantChange> {
   const tenant = await findTenant(fleet, name);
   fleet.registry.checkEditable(name);
+  if (fleet.config.isolation !== "role") {
+    await unlist(fleet, tenant, options);
+    return { tenant, applied: [] };
+  }
+  const database = await fleet.database();
+  const shut = await shutOut(database, tenantLogins(database.capabilities.database, tenant.schema));
+  try {
+    await unlist(fleet, tenant, options);
+  } catch (error) {
+    await letIn(database, shut).catch((cause: unknown) =>
+      fleet.report({
+        type: "warning",
+        message: `${name}: could not give LOGIN back to ${shut.join(" and ")}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      }),
+    );
+    throw error;
+  }
+  if (options.dropSchema) await dropLeft(fleet, database, tenant);
+  else if (shut.length > 0) {
+    fleet.report({
+      type: "warning",
+      message: `${name}: its login ${shut.join(" and ")} can no longer connect`,
+      hint: `when it is a tenant again: tenantctl create-login ${name}; to drop it: drop role`,
+    });
+  }
+  return { tenant, applied: [] };
+}
+
+async function unlist(fleet: Fleet, tenant: Tenant, options: RemoveOptions): Promise<void> {
   if (options.dropSchema) await dropAndStrike(fleet, tenant, options);
   else await strike(fleet, tenant);
-  return { tenant, applied: [] };
 }
 
 async function strike(fleet: Fleet, tenant: Tenant): Promise<void> {
@@ -342,19 +378,15 @@ async function dropAndStrike(fleet: Fleet, tenant: Tenant, options: RemoveOption
     if (struck) await fleet.registry.add(tenant);
     throw error;
   }
-  await tellRole(fleet, database, tenant);
 }
 
-// A role that owns something, or has rights in another database, can't go.
-async function tellRole(fleet: Fleet, database: Database, tenant: Tenant): Promise<void> {
-  const isolation = isolationOf(fleet, database);
-  if (isolation === undefined) return;
-  const role = tenantRole(isolation.database, tenant.schema);
-  if (!(await roleExists(database, role))) return;
-  fleet.report({
-    type: "warning",
-    message: `${tenant.name}: its role ${role} stays: it owns something here, or has rights in other databases`,
-  });
+// With the schema its roles went too, unless there was no schema. One that owns something, or has rights in another database, stays.
+async function dropLeft(fleet: Fleet, database: Database, { name, schema }: Tenant): Promise<void> {
+  const { database: own } = database.capabilities;
+  for (const kept of await dropRoles(database, [...tenantLogins(own, schema), tenantRole(own, schema)])) {
+    const { message, hint } = keptWords(kept);
+    fleet.report({ type: "warning", message: `${name}: ${message}`, hint });
+  }
 }
 
 async function lookBeforeDrop(database: Database, tenant: Tenant): Promise<boolean | undefined> {

@@ -5,6 +5,7 @@ import type { Fleet } from "./fleet.js";
 import { retiredOf } from "./retired.js";
 import { newRunId } from "./runs.js";
 import { writeNewFile } from "./scaffold.js";
+import { shareSchemas } from "./share.js";
 import { withRegistry } from "./shared.js";
 
 /** All the tenants, as a config file lists them; written to a new file too, where one is named. @throws TenantctlError FILE_EXISTS. */
@@ -35,9 +36,14 @@ export interface ImportOptions {
  */
 export async function importTenants(fleet: Fleet, file: string, options: ImportOptions = {}): Promise<Merged> {
   const tenants = await listedIn(file, options.cwd ?? process.cwd());
-  const merge = () => fleet.registry.merge(tenants, { dryRun: options.dryRun ?? false });
+  const merge = async () => {
+    // The table may be new: who the other tenants are is not for tenants to read.
+    if (!options.dryRun && fleet.registry.inDatabase) await shareSchemas(fleet, await fleet.database());
+    return await fleet.registry.merge(tenants, { dryRun: options.dryRun ?? false });
+  };
   if (!options.reuseName) await refuseRetired(fleet, tenants);
-  return options.dryRun ? await merge() : await withRegistry(fleet, newRunId(), {}, merge);
+  if (options.dryRun) return await merge();
+  return await withRegistry(fleet, newRunId(), {}, merge);
 }
 
 // Those that are there already keep their schemas.

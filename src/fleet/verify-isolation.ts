@@ -13,6 +13,7 @@ import { findFunctionPaths, pathText } from "./function-paths.js";
 import { isolationOf } from "./isolation.js";
 import { findLacks, findLeaks, type Right } from "./leaks.js";
 import { type Selection, selectTenants } from "./select.js";
+import { wantedRights } from "./shared-access.js";
 import type { Watched } from "./suspects.js";
 
 export interface VerifyOptions {
@@ -53,7 +54,8 @@ export async function verifyIsolation(
   selection: Selection,
   { attempts = 10, allow = [] }: VerifyOptions = {},
 ): Promise<Verification> {
-  const wishes = [...new Set([...fleet.config.isolationAllows, ...allow])].map(wishOf);
+  const told = [...new Set([...fleet.config.isolationAllows, ...allow])].map(wishOf);
+  const wishes = [...told, ...wantedRights(fleet.config).map(wishOf)];
   const all = await fleet.registry.tenants();
   const selected = await selectTenants(all, selection);
   const database = await fleet.database();
@@ -87,7 +89,7 @@ export async function verifyIsolation(
   const leaks = found.filter((right) => ofSelected(right) && !isAllowed(right));
   const allowed = found.filter((right) => ofSelected(right) && isAllowed(right));
   const lacks = lacking.filter(ofSelected);
-  const unused = wishes.filter(({ covers }) => !found.some(covers)).map(({ text }) => text);
+  const unused = told.filter(({ covers }) => !found.some(covers)).map(({ text }) => text);
   for (const text of unused)
     fleet.report({ type: "warning", message: `${text} is allowed, and there is no such right any more` });
   const tables = await tablesOf(database, watched);

@@ -2,6 +2,7 @@
 
 import { errorField, sqlState, wantsOneStatement } from "../database/errors.js";
 import type { StatementError } from "../database/message.js";
+import { roleInTheWay } from "../database/own-roles.js";
 import { type ErrorCode, type ErrorOptionsWithHint, TenantctlError } from "../errors.js";
 import type { Migration } from "./files.js";
 import { lineAndColumnIn } from "./places.js";
@@ -55,7 +56,7 @@ export class MigrationFailure extends TenantctlError {
 export function failureOf(error: StatementError<Origin>): MigrationFailure {
   const { origin } = error.statement;
   const state = sqlState(error.cause);
-  return new MigrationFailure("SQL", serverMessage(error.cause), {
+  return new MigrationFailure(state === roleInTheWay ? "ROLE_UNSUITABLE" : "SQL", serverMessage(error.cause), {
     sqlState: state,
     place: origin && placeOf(origin, error.offset ?? 0),
     text: error.offset === undefined ? undefined : error.statement.text.slice(error.offset, error.offset + 200),

@@ -1,5 +1,6 @@
 // The migrations room: what the application's role may do in a tenant's schema.
 
+import { formerRolesText, ownRoleText } from "../database/own-roles.js";
 import { identifier, literal, qualified } from "../database/quote.js";
 import { type Isolation, sharedRole, tenantRole } from "../database/roles.js";
 import { lockKey } from "../database/transaction.js";
@@ -36,12 +37,14 @@ export const roleExistsText = (role: string): string =>
   `select 1 as found from pg_roles where rolname = ${literal(role)}`;
 
 /** The statements that take away what `grantTexts` gave. */
-function revokeTexts(schema: string, role: string, maker?: string): string[] {
-  const from = identifier(role);
-  const within = identifier(schema);
+export function revokeTexts(schema: string, role: string, maker?: string): string[] {
+  return revokesFrom(identifier(role), identifier(schema), made(maker));
+}
+
+function revokesFrom(from: string, within: string, by: string): string[] {
   return [
     ...kinds.flatMap(([, kind]) => [
-      `alter default privileges${made(maker)} in schema ${within} revoke all on ${kind} from ${from}`,
+      `alter default privileges${by} in schema ${within} revoke all on ${kind} from ${from}`,
       `revoke all on all ${kind} in schema ${within} from ${from}`,
     ]),
     `revoke all on schema ${within} from ${from}`,
@@ -49,8 +52,8 @@ function revokeTexts(schema: string, role: string, maker?: string): string[] {
 }
 
 /**
- * The statements that give a schema's tenant its role, and nobody else rights in the schema: neither PUBLIC nor the application's role.
- * Functions keep EXECUTE for PUBLIC: it is of no use without USAGE on the schema. Right to repeat.
+ * The statements that give a schema's tenant its role, and nobody else rights in the schema: neither PUBLIC, nor the application's role, nor
+ * a role that was the schema's under another name. Functions keep EXECUTE for PUBLIC: it is of no use without USAGE on the schema. Right to repeat.
  */
 export function isolationTexts(schema: string, isolation: Isolation, maker?: string): string[] {
   const role = tenantRole(isolation.database, schema);
@@ -59,15 +62,18 @@ export function isolationTexts(schema: string, isolation: Isolation, maker?: str
   const { appRole, keepRights, membershipOptions, members } = isolation;
   return [
     createRoleText(group),
-    createRoleText(role),
+    ownRoleText(schema, isolation),
     `grant ${identifier(group)} to ${identifier(role)}${membershipOptions ? " with inherit true, set false" : ""}`,
     ...members.map((member) => memberText(role, member, membershipOptions)),
     ...grantTexts(schema, role, maker),
     ...["tables", "sequences"].map((kind) => `revoke all on all ${kind} in schema ${within} from public`),
     `revoke all on schema ${within} from public`,
     ...(appRole === undefined || keepRights ? [] : revokeTexts(schema, appRole, maker)),
+    formerRolesText(schema, isolation, revokesFrom("%1$I", forFormat(within), forFormat(made(maker)))),
   ];
 }
+
+const forFormat = (text: string) => text.replaceAll("%", "%%");
 
 /** Allows SET ROLE, and nothing without it. */
 function memberText(role: string, member: string, membershipOptions: boolean): string {
@@ -76,7 +82,7 @@ function memberText(role: string, member: string, membershipOptions: boolean): s
 }
 
 // Two at once may want the role that all tenants share: the second one waits, and finds it.
-function createRoleText(role: string): string {
+export function createRoleText(role: string): string {
   const missing = `not exists (select from pg_roles where rolname = ${literal(role)})`;
   return `do ${literal(`begin
     if ${missing} then
@@ -84,38 +90,4 @@ function createRoleText(role: string): string {
       if ${missing} then create role ${identifier(role)} nologin; end if;
     end if;
   end`)}`;
-}
-
-/**
- * The statement that drops a role with its rights in this database. It stays where it owns something here, which would be dropped with it,
- * or has rights in other databases.
- */
-export function dropRoleText(role: string, membershipOptions: boolean): string {
-  const name = identifier(role);
-  return `do ${literal(`begin
-    if not exists (select from pg_roles where rolname = ${literal(role)}) or exists (
-      select from pg_shdepend d join pg_roles r on r.oid = d.refobjid and d.refclassid = 'pg_authid'::regclass
-      where r.rolname = ${literal(role)} and d.deptype = 'o' and d.dbid = (select oid from pg_database where datname = current_database())
-    ) then return; end if;
-    if not (select rolsuper from pg_roles where rolname = current_user) then
-      execute ${literal(`grant ${name} to `)} || quote_ident(current_user)${membershipOptions ? " || ' with inherit true'" : ""};
-    end if;
-    drop owned by ${name};
-    begin
-      drop role ${name};
-    exception when dependent_objects_still_exist then null;
-    end;
-  end`)}`;
-}
-
-/** The statements that let the tenants' roles read a shared schema: but not its ledger. */
-export function shareTexts(schema: string, { database }: Isolation): string[] {
-  const to = identifier(sharedRole(database));
-  const within = identifier(schema);
-  return [
-    createRoleText(sharedRole(database)),
-    `grant usage on schema ${within} to ${to}`,
-    `grant select on all tables in schema ${within} to ${to}`,
-    `alter default privileges in schema ${within} grant select on tables to ${to}`,
-  ];
 }

@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import type { Client, Database } from "../database/database.js";
 import { isConnectionLost, sqlState } from "../database/errors.js";
+import { hasFormerRoleText } from "../database/own-roles.js";
 import { literal, qualified } from "../database/quote.js";
 import { type Isolation, sharedRole, tenantRole } from "../database/roles.js";
 import { withTransaction } from "../database/transaction.js";
@@ -214,7 +215,7 @@ function rightsLookup(schemas: readonly string[], { appRole, isolation, byOwner 
     return {
       from: from(", $3::text[]) w(schema, role"),
       granted: `coalesce(n.oid is null or (${usable} and coalesce(m.members, 0) = cardinality($4::text[]) and g.member is not null and not exists (
-        select from aclexplode(n.nspacl) x where x.grantee = 0 or x.grantee = (select oid from pg_roles where rolname = $6))), false)`,
+        select from aclexplode(n.nspacl) x where x.grantee = 0 or x.grantee = (select oid from pg_roles where rolname = $6)) and not ${hasFormerRoleText("r.oid")}), false)`,
       joins: `left join pg_roles r on r.rolname = w.role ${defaults}
       left join (
         select m.roleid, count(distinct m.member) as members from pg_auth_members m join pg_roles u on u.oid = m.member

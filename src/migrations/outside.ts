@@ -19,6 +19,7 @@ import {
   stampOf,
   stampText,
 } from "./ledger.js";
+import { endTenantsSessions, lockedBy, lockedByTenant } from "./lock.js";
 import type { Direction, PreparedSql } from "./prepare.js";
 import type { Target } from "./transaction.js";
 
@@ -31,7 +32,7 @@ export async function runOutside(target: Target, prepared: PreparedSql, directio
   const { schema } = target.tenant;
   await target.database.withSession(async (client) => {
     try {
-      await lockSession(client, schema);
+      await lockSession(client, target);
       await runLocked(client, target, prepared, direction);
     } catch (error) {
       throw asFailure(error, prepared);
@@ -75,17 +76,19 @@ async function runLocked(client: Client, target: Target, prepared: PreparedSql, 
 }
 
 // A backend of ours that was killed may hold the lock for a moment longer.
-async function lockSession(client: Client, schema: string): Promise<void> {
-  for (let attempt = 0; attempt < 5; attempt++) {
+async function lockSession(client: Client, target: Target): Promise<void> {
+  const { schema } = target.tenant;
+  for (let attempt = 0; ; attempt++) {
     const { rows } = await client.query<{ locked: boolean }>(
       `select pg_try_advisory_lock(${lockKey(schema)}) as locked`,
     );
     if (rows[0]?.locked) return;
-    await sleep(50 * 2 ** attempt);
+    const locked = await lockedBy(client, schema);
+    const ofTenants = locked.holders.some(({ ofTenant }) => ofTenant);
+    if (attempt === 5) throw ofTenants ? lockedByTenant(locked.holders) : locked;
+    if (ofTenants) await endTenantsSessions(target, locked);
+    else await sleep(50 * 2 ** attempt);
   }
-  throw new TenantctlError("LOCKED", "somebody else is working on this tenant", {
-    hint: "wait for the other run to end, and try again",
-  });
 }
 
 // The session is ours alone and is closed afterwards. A concurrent build waits for every transaction that is open, so no lock timeout.

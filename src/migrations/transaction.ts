@@ -3,8 +3,9 @@
 import type { Client, Database } from "../database/database.js";
 import { isConnectionLost, sqlState, wantsOneStatement } from "../database/errors.js";
 import { type Statement, StatementError, send } from "../database/message.js";
+import { dropRolesText } from "../database/own-roles.js";
 import { identifier, literal } from "../database/quote.js";
-import { type Isolation, tenantLogin, tenantRole } from "../database/roles.js";
+import { type Isolation, tenantLogins, tenantRole } from "../database/roles.js";
 import { dropSchemaText } from "../database/schemas.js";
 import {
   assertOurs,
@@ -15,8 +16,9 @@ import {
   type TransactionSettings,
 } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
+import type { Reporter } from "../events.js";
 import { failureOf, MigrationFailure, type Origin } from "./failure.js";
-import { dropRoleText, grantTexts, isolationTexts } from "./grants.js";
+import { grantTexts, isolationTexts } from "./grants.js";
 import {
   createLedgerText,
   hasObjectsText,
@@ -28,6 +30,7 @@ import {
   stampOf,
   stampText,
 } from "./ledger.js";
+import { endTenantsSessions, Locked, lockedBy, lockedByTenant, type Watch, watchLocks } from "./lock.js";
 import { withLookupHint } from "./lookup.js";
 
 /** One schema and what may be done to it: what every operation on a tenant needs to know. */
@@ -42,6 +45,8 @@ export interface Target {
   isolation?: Isolation | undefined;
   /** The run that writes, kept in every ledger row. */
   run: string;
+  /** Is told what was done besides: a tenant's session that was ended. */
+  report?: Reporter | undefined;
   timeouts: Pick<TransactionSettings, "lockTimeoutMs" | "statementTimeoutMs">;
 }
 
@@ -88,6 +93,7 @@ export async function inTenantTransaction<T>(
   target: Target,
   expectLedger: boolean,
   body: (transaction: TenantTransaction) => Promise<T>,
+  endings = 0,
 ): Promise<T> {
   const { capabilities } = target.database;
   // What was so when it began: others find out meanwhile, too.
@@ -96,14 +102,17 @@ export async function inTenantTransaction<T>(
     const token = newToken();
     const { queue, flush, refused } = createOutbox(client, together);
     let committing = false;
+    let watch: Watch | undefined;
     try {
-      const found = await open(target, client, token, expectLedger);
+      const { found, pid } = await open(target, client, token, expectLedger);
+      watch = watchLocks(target, pid);
       const value = await body({ client, found, queue, flush, assertOurs: () => assertOurs(client, token) });
       committing = true;
       await queue({ text: "commit" });
       await flush();
       return { ok: true as const, value };
-    } catch (error) {
+    } catch (failure) {
+      const error = watch?.explain(failure) ?? failure;
       const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
       const mayBeLost = isConnectionLost(cause) || isConnectionLost(error);
       if (mayBeLost && !(await isAborted(client))) throw lost(cause, committing);
@@ -114,17 +123,25 @@ export async function inTenantTransaction<T>(
         error: error instanceof MigrationFailure ? await withLookupHint(client, error) : (error as unknown),
         refused: refused(),
       };
+    } finally {
+      watch?.stop();
     }
   });
   if (outcome.ok) return outcome.value;
   const { error } = outcome;
-  if (expectLedger && error instanceof LedgerGone) return await inTenantTransaction(target, false, body);
+  if (expectLedger && error instanceof LedgerGone) return await inTenantTransaction(target, false, body, endings);
   if (outcome.refused) {
     capabilities.severalStatements = false;
     return await inTenantTransaction(target, expectLedger, body);
   }
-  throw error;
+  if (!(error instanceof Locked)) throw error;
+  await endTenantsSessions(target, error);
+  if (endings >= mostEndings) throw lockedByTenant(error.holders);
+  return await inTenantTransaction(target, expectLedger, body, endings + 1);
 }
+
+// A tenant that takes our lock again each time is not waited for.
+const mostEndings = 3;
 
 function lost(cause: unknown, committing: boolean): TenantctlError {
   const message = "the connection to the database was lost";
@@ -167,12 +184,17 @@ function createOutbox(client: Client, together: boolean): Outbox {
 
 class LedgerGone extends Error {}
 
-async function open(target: Target, client: Client, token: string, expectLedger: boolean): Promise<Found> {
+async function open(
+  target: Target,
+  client: Client,
+  token: string,
+  expectLedger: boolean,
+): Promise<{ found: Found; pid: number }> {
   const { schema } = target.tenant;
   const settings = { searchPath: [schema, ...target.sharedSchemas], ...target.timeouts };
   const texts = [
     ...beginStatements(target.database, settings, token),
-    `select pg_try_advisory_xact_lock(${lockKey(schema)}) as locked`,
+    `select pg_try_advisory_xact_lock(${lockKey(schema)}) as locked, pg_backend_pid() as pid`,
     factsText(schema),
     ...(expectLedger ? [selectRowsText(schema)] : []),
   ];
@@ -186,16 +208,16 @@ async function open(target: Target, client: Client, token: string, expectLedger:
     throw error instanceof StatementError ? failureOf(error as StatementError<Origin>) : error;
   });
   const rows = results.splice(texts.length - (expectLedger ? 3 : 2));
-  if (rows[0]?.[0]?.locked !== true) {
-    throw new TenantctlError("LOCKED", "somebody else is working on this tenant", {
-      hint: "wait for the other run to end, and try again",
-    });
-  }
+  const { locked = false, pid = 0 } = (rows[0]?.[0] ?? {}) as { locked?: boolean; pid?: number };
+  if (!locked) throw await lockedBy(client, schema);
   const facts = factsOf(rows[1]?.[0]);
-  if (!facts.exists) return nothingFound;
-  if (expectLedger) return { ...facts, rows: rows[2] as unknown as LedgerRow[] };
-  if (facts.owner === null) return { ...facts, rows: undefined };
-  return { ...facts, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
+  const found = async (): Promise<Found> => {
+    if (!facts.exists) return nothingFound;
+    if (expectLedger) return { ...facts, rows: rows[2] as unknown as LedgerRow[] };
+    if (facts.owner === null) return { ...facts, rows: undefined };
+    return { ...facts, rows: (await client.query<LedgerRow>(selectRowsText(schema))).rows };
+  };
+  return { found: await found(), pid };
 }
 
 /** What the catalog tells of a schema, on any connection. */
@@ -249,12 +271,13 @@ export function rightsTexts({ tenant: { schema }, isolation, appRole }: Target, 
 export function dropTenantTexts({ tenant: { schema }, isolation }: Target): string[] {
   return [
     dropSchemaText(schema),
-    ...(isolation === undefined
-      ? []
-      : [tenantLogin, tenantRole].map((nameOf) =>
-          dropRoleText(nameOf(isolation.database, schema), isolation.membershipOptions),
-        )),
+    ...(isolation === undefined ? [] : [dropRolesText(rolesOf(isolation, schema), isolation.membershipOptions)]),
   ];
+}
+
+/** The roles that a tenant may have: its logins, and its own. */
+function rolesOf({ database }: Isolation, schema: string): string[] {
+  return [...tenantLogins(database, schema), tenantRole(database, schema)];
 }
 
 /** Writes the stamp for these rows, where another is there. */

@@ -44,7 +44,10 @@ const steps: Step[] = [
   ...(psql.missing
     ? []
     : [["shell thor -- -XAtc select_current_schema(),current_user", /^thor\|tenant_\w+\n$/] satisfies Step]),
-  ["create-login thor", { tenant: "thor", outcome: "created" }],
+  ["create-login thor --connection-limit 5 --valid-until 2099-01-31", { tenant: "thor", outcome: "created" }],
+  ["create-login thor --rotate --statement-timeout 30s", { tenant: "thor", outcome: "created" }],
+  ["logins", { logins: [{ tenant: "thor", connectionLimit: 5, canLogin: true }, { tenant: "thor" }] }],
+  ["create-login thor --drop-old", { outcome: "dropped" }],
   ["create-login thor --drop", { outcome: "dropped" }],
   ["runs", { runs: expect.arrayContaining([expect.objectContaining({ command: "migrate" })]) }],
   ["remove-tenant odin", { tenant: { name: "odin" } }],
@@ -98,7 +101,7 @@ async function everyCommand(database: TestDatabase, viaPooler = false): Promise<
         list.map((word) => word.replace(/^(select|delete)_(from_)?/, (found) => found.replaceAll("_", " ")));
       return [...spaced(words(before ?? "")), ...json, ...after.flatMap((rest) => ["--", ...spaced(words(rest))])];
     });
-    const env = { STEPS: JSON.stringify(asked), TENANTCTL_LOGIN_PASSWORD: "sesame" };
+    const env = { STEPS: JSON.stringify(asked), TENANTCTL_LOGIN_PASSWORD: "open-sesame-1" };
     const { stdout, stderr, code } = await startProgram(process.execPath, ["--input-type=module", "-e", walk], {
       cwd: project.folder,
       env,

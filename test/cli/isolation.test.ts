@@ -76,12 +76,12 @@ test.skipIf(!terminalAvailable)(`create-login asks for the password, and does no
   const left = await typed("\u0003");
   expect([2, 130]).toContain(left.code);
   expect(left.output).not.toMatch(/created/);
-  const made = await typed("open-\u{1f511}x\u007f\r");
+  const made = await typed("open-sesame-\u{1f511}x\u007f\r");
   expect(made).toMatchObject({ code: 0, output: expect.stringContaining("created login_") });
   expect(made.output).not.toMatch(/open|\u{1f511}/u);
   const url = new URL(app.url);
   url.username = tenantLogin(database.name, "thor");
-  url.password = "open-\u{1f511}";
+  url.password = "open-sesame-\u{1f511}";
   expect(await as(database, url.href, "select owner from notes")).toBe("thor");
 });
 
@@ -106,12 +106,47 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     for (const text of ["reset role", `set role ${role("loki")}`, `set role ${app.name}`])
       expect(await as(database, url.href, text, "select owner from loki.notes")).toMatch(/^(42501|22023)$/);
     expect((await project.tenantctl(["verify-isolation"])).code).toBe(0);
-    expect(await createLogin(fleet, "thor", "other")).toMatchObject({ outcome: "changed" });
+    expect(await createLogin(fleet, "thor", "another-sesame")).toMatchObject({ outcome: "changed" });
     expect(await as(database, url.href, "select 1").catch((error) => error.code)).toBe("28P01");
+    const short = await project.tenantctl([...args, "--password-stdin"], { input: "too-short\n" });
+    expect(short).toMatchObject({ code: 2, stdout: "" });
+    expect(short.stderr).toMatch(/^error: a login's password needs at least 12 characters\nhint: .*openssl/);
+    const input = "sesame from stdin é\n"; // without the end of its line
+    expect(await project.tenantctl([...args, "--password-stdin"], { input })).toMatchObject({ code: 0 });
+    url.password = encodeURIComponent(input.trim());
+    expect(await as(database, url.href, "select owner from notes")).toBe("thor");
+    for (const wrong of [
+      ["--password-stdin", "two\nlines of it"],
+      ["--connection-limit", "many"],
+      ["--valid-until", "soon"],
+      ["--rotate", "--drop"],
+    ])
+      expect(await project.tenantctl([...args, ...wrong.slice(0, 2)], { input: wrong[1] ?? "" })).toMatchObject({
+        code: 2,
+        stdout: "",
+      });
+    const listed = await project.tenantctl(["logins"]);
+    expect(listed.stdout).toMatch(
+      /^TENANT +LOGIN +MADE +CAN LOG IN +VALID UNTIL +LIMIT +OPEN\nthor +login_\S+_thor_\S+ +\d{4}-\d\d-\d\d +yes +10 +0\n$/,
+    );
+    expect((await project.tenantctl(["logins", "--json"])).json()).toEqual({
+      logins: [
+        {
+          tenant: "thor",
+          login: tenantLogin(database.name, "thor"),
+          madeAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+          canLogin: true,
+          state: "active",
+          validUntil: null,
+          connectionLimit: 10,
+          connections: 0,
+        },
+      ],
+    });
     const gone = await project.tenantctl([...args, "--drop", "--json"]);
     expect(gone.json()).toMatchObject({ outcome: "dropped" });
     // it goes with its tenant
-    await createLogin(fleet, "loki", "other");
+    await createLogin(fleet, "loki", "another-sesame");
     await project.tenantctl(["remove-tenant", "loki", "--drop-schema", "--yes"]);
     const names = [tenantLogin(database.name, "loki"), tenantRole(database.name, "loki")];
     expect(await database.query("select from pg_roles where rolname = any($1)", [names])).toEqual([]);

@@ -19,7 +19,7 @@ export interface IsolatedFleet extends TestFleet {
 export async function isolatedFleet(
   database: TestDatabase,
   tenants: readonly string[],
-  config: object = { isolation: "role" },
+  config: object = { isolation: "role", sharedAccess: { plans: "select" } },
 ): Promise<IsolatedFleet> {
   const owner = await database.createRole("login createrole");
   const app = await database.createRole("login noinherit");

@@ -1,12 +1,9 @@
-// The cli room: tenantctl isolate, verify-isolation and create-login.
+// The cli room: tenantctl isolate and verify-isolation.
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import { loginPassword } from "../../config/terminal.js";
-import { TenantctlError } from "../../errors.js";
 import type { Verification } from "../../fleet/index.js";
 import { exitCodes } from "../exit.js";
 import { fleetCommand, gather, limitsOf, type Program, selectionOf, withLimits } from "../options.js";
-import { ask } from "../prompt.js";
 import { runCode, runLines, table } from "../results.js";
 import { runCommand } from "../session.js";
 import type { Style } from "../style.js";
@@ -17,7 +14,10 @@ export function addIsolate(program: Program): void {
     fleetCommand(program, "isolate", "give each tenant a database role that may use its own schema alone")
       .option("--undo", "back again: the app role gets its rights, and the tenants' roles are dropped")
       .option("--keep", "the app role keeps the rights that it has, until the application takes on the tenants' roles")
-      .option("--again", "also where nothing seems to lack: takes away what was granted to others, table by table"),
+      .option(
+        "--again",
+        'also where nothing seems to lack: takes away what was granted to others, table by table, and what "sharedAccess" does not list',
+      ),
   )
     .addHelpText(
       "after",
@@ -111,42 +111,4 @@ function attempts(text: string): number | "all" {
   if (text === "all") return text;
   if (/^\d{1,7}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("it is a whole number, or all.");
-}
-
-export function addCreateLogin(program: Program): void {
-  program
-    .command("create-login")
-    .summary("a login role for one tenant, which can be nobody else")
-    .description(
-      "make a login role that has one tenant's rights and can take on no other role; once more: its password is changed",
-    )
-    .argument("<tenant>", "the tenant's name")
-    .option("--drop", "drop it")
-    .addHelpText(
-      "after",
-      `
-The password is that of TENANTCTL_LOGIN_PASSWORD, or is asked for. It is in no statement: the server gets what it would keep of it.
-
-Examples:
-  TENANTCTL_LOGIN_PASSWORD="$(cat thor.password)" tenantctl create-login thor
-  tenantctl create-login thor --drop`,
-    )
-    .action((tenant, options, command) =>
-      runCommand(command, async ({ core, fleet, style, print }) => {
-        const login = options.drop
-          ? await core.dropLogin(await fleet(), tenant)
-          : await core.createLogin(await fleet(), tenant, await password(tenant));
-        const words = { created: "created", changed: "new password for", dropped: "dropped", missing: "there is no" };
-        print(login, () => [style.good(visible(`${words[login.outcome]} ${login.login}`))]);
-        return exitCodes.done;
-      }),
-    );
-}
-
-async function password(tenant: string): Promise<string> {
-  const found = loginPassword() ?? (await ask(`password for the login of ${tenant}: `, { secret: true }));
-  if (found) return found;
-  throw new TenantctlError("USAGE", "a login needs a password", {
-    hint: "TENANTCTL_LOGIN_PASSWORD, or a terminal to ask on",
-  });
 }
