@@ -20,7 +20,7 @@ import {
   stampText,
 } from "./ledger.js";
 import type { Direction, PreparedSql } from "./prepare.js";
-import type { Target } from "./transaction.js";
+import { migrationPath, type Target } from "./transaction.js";
 
 /**
  * Runs one `transaction:false` migration, a statement at a time. The session's lock keeps others away, and the stamp says
@@ -91,7 +91,7 @@ async function lockSession(client: Client, schema: string): Promise<void> {
 // The session is ours alone and is closed afterwards. A concurrent build waits for every transaction that is open, so no lock timeout.
 async function setSession(client: Client, target: Target): Promise<void> {
   const settings = [
-    `set search_path to ${searchPath([target.tenant.schema, ...target.sharedSchemas])}`,
+    `set search_path to ${searchPath(migrationPath(target))}`,
     "set lock_timeout = 0",
     `set statement_timeout = ${target.timeouts.statementTimeoutMs}`,
     ...(target.database.capabilities.checksClient
