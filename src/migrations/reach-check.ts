@@ -2,14 +2,14 @@
 
 import type { Client, Database } from "../database/database.js";
 import type { Statement } from "../database/message.js";
-import { literal } from "../database/quote.js";
+import { identifier, literal, qualified } from "../database/quote.js";
 import { TenantctlError } from "../errors.js";
 import { type Place as FilePlace, MigrationFailure, type Origin, placeOf } from "./failure.js";
 import type { Prepared } from "./prepare.js";
-import { hintFor, listed, type Reach } from "./reach.js";
+import { hintFor, listed, nameOf, type Reach } from "./reach.js";
 import { knownCatalogs, type Place, placesText, type Suspect, statesText, suspectsText } from "./reach-locks.js";
-import { type Change, inOrder, isWeighed, verdict } from "./reach-verdict.js";
-import { allowedIn } from "./reach-written.js";
+import { type Change, inOrder, isFree, isWeighed, verdict } from "./reach-verdict.js";
+import { allowedAt, allowedIn } from "./reach-written.js";
 import { NoSecondConnection, type Target, type TenantTransaction } from "./transaction.js";
 
 /** Looks at one transaction. */
@@ -148,6 +148,32 @@ const keyOf = ({ catalog, oid }: { catalog: string; oid: string }) => `${catalog
 
 function byObject(places: readonly Place[]): Map<string, Place> {
   return new Map(places.map((place) => [keyOf(place), place]));
+}
+
+/**
+ * Looks up where the names lead that a statement changes which can't be within a transaction.
+ * @throws MigrationFailure OUTSIDE_SCHEMA.
+ */
+export async function requireOwn(
+  client: Client,
+  target: Target,
+  { origin }: Statement<Origin>,
+  names: readonly { schema: string | undefined; name: string }[],
+): Promise<void> {
+  const { reach, tenant } = target;
+  if (reach === undefined || names.length === 0 || origin === undefined) return;
+  const paths = names.map(({ schema, name }) => (schema === undefined ? identifier(name) : qualified(schema, name)));
+  const { rows } = await client.query<{ oid: string }>(
+    "select pg_catalog.to_regclass(n)::oid::text as oid from pg_catalog.unnest($1::text[]) n where pg_catalog.to_regclass(n) is not null",
+    [paths],
+  );
+  if (rows.length === 0) return;
+  const places = await client.query<Place>(placesText(["pg_class"], list(rows.map(({ oid }) => oid))));
+  const allowed = await allowedAt(origin);
+  const changes = places.rows
+    .filter((place) => !isFree(place, tenant.schema, { ...reach, mayChange: [...reach.mayChange, ...allowed] }))
+    .map((place): Change => ({ verb: "changes", name: nameOf(place.schema, place.name) }));
+  if (changes.length > 0) throw refusal(target, inOrder(changes), placeOf(origin, 0));
 }
 
 function refusal(target: Target, changes: readonly Change[], place: FilePlace | undefined): MigrationFailure {

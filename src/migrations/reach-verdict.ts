@@ -48,7 +48,8 @@ export function verdict(evidence: Evidence, schema: string, reach: Reach): Chang
   return { verb: verbOf(suspect, now, before), name: nameOf(place.schema, place.name, place.kind) };
 }
 
-function isFree(place: Place, schema: string, { mayChange: names }: Reach): boolean {
+/** Whether a migration may change whatever is at this place. */
+export function isFree(place: Place, schema: string, { mayChange: names }: Reach): boolean {
   if (place.schema === schema || (place.schema !== null && kept.test(place.schema))) return true;
   if (place.catalog === "pg_namespace" && place.name === schema) return true;
   if (place.ofExtension && place.catalog !== "pg_extension") return true;

@@ -71,7 +71,7 @@ function messageOf({ verb, name, mention }: Touched, { origin }: Statement<Origi
   return `${verb} ${name} (${file}:${line})`;
 }
 
-async function allowancesOf({ migration }: Prepared): Promise<Allowances> {
+async function allowancesOf({ migration }: Pick<Prepared, "migration">): Promise<Allowances> {
   return readAllowances(await readFile(migration.file, "utf8"));
 }
 
@@ -92,6 +92,19 @@ export async function allowedIn(prepared: Prepared): Promise<string[]> {
   const statements = prepared.statements.filter((statement) => isAllowed(statement, allowed));
   const mentions = await Promise.all(statements.map(({ text }) => mentionsIn(text)));
   return [...names, ...mentions.flat().map(({ schema, name }) => nameOf(schema, name))];
+}
+
+/** The names of all that comments about one statement allow it to change. */
+export async function allowedAt(origin: Origin): Promise<string[]> {
+  const { section, statement, migration } = origin;
+  const { mayChange: names, allowed } = await allowancesOf({ migration });
+  if (!isAllowed({ text: "", origin }, allowed)) return names;
+  const mentions = await mentionsIn(section.text.slice(statement.start, statement.end));
+  return [
+    ...names,
+    ...statement.changes.map(({ schema, name }) => nameOf(schema, name)),
+    ...mentions.map(({ schema, name }) => nameOf(schema, name)),
+  ];
 }
 
 async function mentionsIn(text: string): Promise<SchemaMention[]> {

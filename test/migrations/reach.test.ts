@@ -1,6 +1,8 @@
 // What a migration changes outside of its tenant's schema is refused before it is committed, however it came to do it; and valid work passes.
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Database, openDatabase } from "../../src/database/database.js";
 import type { Reach } from "../../src/migrations/reach.js";
+import { settingsOf } from "../database/settings.ts";
 import { createDatabase, servers, type TestDatabase } from "../support/database.ts";
 import { oneTenant } from "./tenant.ts";
 
@@ -219,6 +221,49 @@ const passed: [string, string][] = [
   ],
 ];
 
+const comment = "-- tenantctl-lint: may-change archive.log -- the archive is one for all\n";
+const allowed: [string, string, string[]][] = [
+  ["a table", run("insert into archive.log select count(*) + 10, current_schema from archive.log"), ["archive.log"]],
+  ["its schema", run("insert into archive.log select count(*) + 10, current_schema from archive.log"), ["Archive"]],
+  ["all in it", run("insert into archive.log select count(*) + 10, current_schema from archive.log"), ["archive.*"]],
+  [
+    "by a comment in the file",
+    comment + run("insert into archive.log select count(*) + 10, current_schema from archive.log"),
+    [],
+  ],
+  [
+    "by a comment that allows what lint finds",
+    `-- tenantctl-lint: allow hard-coded-schema\ninsert into archive.log select count(*) + 10 from archive.log;`,
+    [],
+  ],
+  [
+    "… in a DO block",
+    `-- tenantctl-lint: allow hard-coded-schema\n${"do $$ begin insert into archive.log select count(*) + 10 from archive.log; end $$"}`,
+    [],
+  ],
+];
+
+// The third line of a file whose first two make a table.
+const alone: [string, string, string | undefined][] = [
+  ["rows of another schema", "delete from archive.log", "writes rows of archive.log"],
+  ["a drop in a DO block", "do $$ begin drop table archive.log; end $$", "drops archive.log"],
+  ["an index on a shared table", "create index concurrently i on plans (price)", "changes shared.plans"],
+  ["an index of a shared table", "drop index concurrently plans_name", "changes shared.plans"],
+  ["a part of a shared table", "alter table events detach partition events_2026 concurrently", "changes shared.events"],
+  ["an index of its own", "create index concurrently i on a (n);\ndrop index concurrently i;\nvacuum a", undefined],
+  [
+    "a DO block that commits",
+    "do $$ begin insert into a values (1); commit; insert into a values (2); end $$",
+    undefined,
+  ],
+  [
+    "what only the server knows that it can't be in a transaction",
+    "create table e (n int) partition by list (n);\ncreate index i on e (n);\nreindex table e",
+    undefined,
+  ],
+  ["settings, and what they are for", "set lock_timeout = '1s';\nupdate plans set price = price", undefined],
+];
+
 const shared = (mayChange: string[] = []): { sharedSchemas: string[]; reach: Reach } => ({
   sharedSchemas: ["shared"],
   reach: { shared: ["shared"], mayChange },
@@ -245,10 +290,15 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     ["with one connection", false],
   ] as const)("%s", (_, secondConnection) => {
     async function tenantOf(sql: string, mayChange: string[] = []) {
-      const tenant = await oneTenant(database, nameOf(), { "1_a.sql": sql }, shared(mayChange));
-      if (!secondConnection) tenant.database.capabilities.secondConnection = false;
-      return tenant;
+      return await oneTenant(database, nameOf(), { "1_a.sql": sql }, { database: opened, ...shared(mayChange) });
     }
+
+    let opened: Database;
+    beforeAll(async () => {
+      opened = await openDatabase(settingsOf(database.url), { maxConnections: 2, direct: undefined });
+      if (!secondConnection) opened.capabilities.secondConnection = false;
+    });
+    afterAll(() => opened.close());
 
     test.each(refused)("refused: %s", async (_, sql, what) => {
       const tenant = await tenantOf(sql);
@@ -261,6 +311,24 @@ describe.each(servers())("PostgreSQL $major", (server) => {
       expect(await database.query("select from pg_namespace where nspname = $1", [tenant.work.tenant.schema])).toEqual(
         [],
       );
+    });
+
+    test.each(alone)("transaction:false: %s", async (_, sql, what) => {
+      const tenant = await tenantOf(`-- migrate:up transaction:false\ncreate table a (id int, n int);\n${sql}`);
+      if (what === undefined) {
+        expect(await tenant.migrate()).toEqual(["1_a"]);
+        await database.query(`drop schema "${tenant.work.tenant.schema}" cascade`);
+        return;
+      }
+      const failure = await tenant.failure();
+      expect(failure).toMatchObject({ code: "OUTSIDE_SCHEMA", place: { migration: "1_a", line: 3 } });
+      expect(failure.message).toContain(what);
+      expect(await database.query(lists)).toEqual(before);
+    });
+
+    test.each(allowed)("allowed by name: %s", async (_, sql, names) => {
+      const tenant = await tenantOf(sql, names);
+      expect(await tenant.migrate()).toEqual(["1_a"]);
     });
 
     test.each(passed)("passes: %s", async (_, sql) => {
