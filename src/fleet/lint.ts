@@ -6,6 +6,7 @@ import { readFolder } from "../migrations/files.js";
 import type { LintResult } from "../migrations/lint.js";
 import { nearest } from "../registry/suggest.js";
 import type { Fleet } from "./fleet.js";
+import { sharedIn } from "./reach.js";
 
 /**
  * Looks at the migrations for what goes wrong across a fleet of schemas; connects to nothing.
@@ -18,7 +19,7 @@ export async function lint(
   migrations: readonly string[] = [],
   tenantSchemas: readonly string[] = [...fleet.config.tenants].map(([name, { schema }]) => schema ?? name),
 ): Promise<LintResult> {
-  const { migrations: folders, sharedSchemas } = fleet.config;
+  const { migrations: folders } = fleet.config;
   const read = [
     ...(folders.shared === undefined ? [] : [{ shared: true, ...(await readFolder(folders.shared)) }]),
     { shared: false, ...(await readFolder(folders.tenant)) },
@@ -26,8 +27,8 @@ export async function lint(
   const files = read.flatMap((folder) => folder.files);
   const { lintMigrations } = await import("../migrations/lint.js"); // its rules are many files, which no other command needs
   return await lintMigrations(read, {
-    // Where shared migrations run is a shared schema, also one that the config need not name.
-    sharedSchemas: folders.shared !== undefined && sharedSchemas.length === 0 ? ["public"] : sharedSchemas,
+    sharedSchemas: sharedIn(fleet),
+    mayChange: folders.mayChange,
     tenantSchemas,
     chosen: await chooser(files, migrations),
     suggest: nearest,

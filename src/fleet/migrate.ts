@@ -9,6 +9,7 @@ import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { shareSchemas } from "./isolation.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
+import { requireWithin } from "./reach.js";
 import { retiredOf } from "./retired.js";
 import type { Rollout } from "./rollout.js";
 import {
@@ -63,12 +64,8 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
   const database = await fleet.database();
   const open = openWorkshop(fleet, database, migrations, plan.run, options);
   const chosen = chooser(migrations, options);
-  await requireRunnable(
-    database,
-    open({ name: "", schema: "" }, []),
-    namesOf(eligible, (one) => one.standing.pending).filter(chosen.within),
-    "up",
-  );
+  const pending = namesOf(eligible, (one) => one.standing.pending).filter(chosen.within);
+  await requirePending(fleet, open, pending, { tenants, eligible });
   plan.jobs = eligible
     .filter((one) => needsWork(one, chosen))
     .map((one) => migrateJob(fleet, open, one, chosen, options));
@@ -83,6 +80,21 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
   } else if (plan.jobs.length > 0) await requireWritable(fleet, database);
   await shareSchemas(fleet, database);
   return await carryOut(fleet, database, plan, options);
+}
+
+/** Makes sure, before anything is touched, that what is pending anywhere can be run, and stays within its tenant's schema. */
+export async function requirePending(
+  fleet: Fleet,
+  open: ReturnType<typeof openWorkshop>,
+  names: readonly string[],
+  { tenants, eligible }: { tenants: readonly Tenant[]; eligible: readonly Surveyed[] },
+): Promise<void> {
+  const work = open({ name: "", schema: "" }, []);
+  const prepared = await requireRunnable(work.database, work, names, "up");
+  await requireWithin(fleet, prepared, {
+    all: tenants.map(({ schema }) => schema),
+    running: eligible.filter(({ standing }) => standing.pending.length > 0).map(({ tenant }) => tenant.schema),
+  });
 }
 
 export interface Look {

@@ -51,7 +51,7 @@ export async function lookAtShared(fleet: Fleet, database: Database, verify = fa
         run,
         limits,
       );
-      const work = open(surveyed.tenant, done);
+      const work = { ...open(surveyed.tenant, done), reach: undefined };
       await requireRunnable(database, work, standing.pending, "up");
       if (standing.pending.length > 0 || !surveyed.hasLedger || surveyed.stampDiffers) {
         await persist(() => runTenant(work, sharedGoal(fleet, surveyed)), { ...defaultLimits, ...limits });

@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import type { MigrationFolder, SqlMigration } from "./files.js";
-import { type Allowance, readAllowances } from "./lint-allow.js";
+import { type Allowance, isWithin, readAllowances } from "./lint-allow.js";
 import { type LintRule, lintRules } from "./lint-rules.js";
 import { type LintScope, lintSection, type Spot } from "./lint-section.js";
 import { lineAndColumnIn } from "./places.js";
@@ -33,6 +33,8 @@ export interface LintResult {
 export interface LintOptions {
   /** Schemas that tenant migrations may name. */
   sharedSchemas?: readonly string[];
+  /** Names of what tenant migrations may change outside of the tenant's schema. */
+  mayChange?: readonly string[];
   /** Schemas that belong to tenants: no migration may name them. */
   tenantSchemas?: Iterable<string>;
   /** Whether a file is to be looked at; all are unless told otherwise. */
@@ -113,10 +115,6 @@ async function lintFile(migration: SqlMigration, scope: LintScope, suggest: Sugg
   );
 }
 
-function isWithin(line: number | undefined, { from, to }: { from: number; to: number }): boolean {
-  return line === undefined || (line >= from && line <= to);
-}
-
 function placer(file: string, section: Section): (spot: Spot) => Placed {
   const placeOf = lineAndColumnIn(section.text);
   const before = section.line - 1;
@@ -143,8 +141,8 @@ function withoutDown({ file, up, down }: SqlMigration): Placed[] {
   ];
 }
 
-function unknownWords(word: string, what: "rule" | "directive", suggest: Suggest): string {
-  if (word === "") return "the comment names no rule";
-  const near = suggest(word, what === "rule" ? lintRules : ["allow", "allow-file"]);
+function unknownWords(word: string, what: "rule" | "directive" | "name", suggest: Suggest): string {
+  if (word === "") return `the comment names ${what === "rule" ? "no rule" : "nothing"}`;
+  const near = suggest(word, what === "rule" ? lintRules : ["allow", "allow-file", "may-change"]);
   return `unknown ${what} ${JSON.stringify(word)}${near === undefined ? "" : `, did you mean ${near}?`}`;
 }
