@@ -16,7 +16,7 @@ export interface Capabilities {
    * until a message is refused for that.
    */
   severalStatements: boolean;
-  /** Whether it may serve us another connection while we work on all others; until it refuses one, it is taken to be so. */
+  /** Whether it has connections to spare for an onlooker; until it gives no answer, it is taken to be so. */
   secondConnection: boolean;
   /** A standby refuses to write. */
   inRecovery: boolean;

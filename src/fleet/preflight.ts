@@ -66,7 +66,8 @@ export async function concurrencyFor(fleet: Fleet, database: Database, jobs: num
   const wanted = Math.max(1, Math.min(fleet.concurrency, jobs, database.capabilities.connections));
   if (wanted === 1) return 1;
   const free = await database.withClient(freeConnections);
-  if (free <= wanted) database.capabilities.secondConnection = false;
+  // The workers, what is written beside them, and an onlooker.
+  if (free < wanted + 2) database.capabilities.secondConnection = false;
   if (free >= wanted) return wanted;
   if (!fleet.concurrencyGiven && free >= 1) return free;
   throw new TenantctlError(

@@ -21,7 +21,7 @@ import {
 } from "./ledger.js";
 import type { Direction, PreparedSql } from "./prepare.js";
 import { type ReachCheck, reachCheck, requireOwn } from "./reach-check.js";
-import { migrationPath, NoSecondConnection, type Target } from "./transaction.js";
+import { migrationPath, NoAnswer, type Target } from "./transaction.js";
 
 /**
  * Runs one `transaction:false` migration, a statement at a time. The session's lock keeps others away, and the stamp says
@@ -90,7 +90,7 @@ async function runStatement(
   await send(client, [statement], true);
 
   async function alone(error: unknown): Promise<boolean> {
-    if (!(error instanceof NoSecondConnection)) throw error;
+    if (!(error instanceof NoAnswer)) throw error;
     target.database.capabilities.secondConnection = false;
     await runStatement(client, target, prepared, statement);
     return true;

@@ -1,22 +1,22 @@
 // The migrations room: before a tenant's transaction is committed: has it changed anything that is not the tenant's own?
 
-import type { Client, Database } from "../database/database.js";
+import type { Client } from "../database/database.js";
 import type { Statement } from "../database/message.js";
+import type { Onlooker } from "../database/onlooker.js";
 import { identifier, literal, qualified } from "../database/quote.js";
-import { TenantctlError } from "../errors.js";
 import { type Place as FilePlace, MigrationFailure, type Origin, placeOf } from "./failure.js";
 import type { Prepared } from "./prepare.js";
 import { hintFor, listed, nameOf, type Reach } from "./reach.js";
 import { knownCatalogs, type Place, placesText, type Suspect, statesText, suspectsText } from "./reach-locks.js";
 import { type Change, inOrder, isFree, isWeighed, verdict } from "./reach-verdict.js";
 import { allowedAt, allowedIn } from "./reach-written.js";
-import { NoSecondConnection, type Target, type TenantTransaction } from "./transaction.js";
+import { NoAnswer, type Target, type TenantTransaction } from "./transaction.js";
 
 /** Looks at one transaction. */
 export interface ReachCheck {
   /** Before the first migration. */
   begin(transaction: Pick<TenantTransaction, "queue">): Promise<void>;
-  /** After the last one. @throws MigrationFailure OUTSIDE_SCHEMA; NoSecondConnection. */
+  /** After the last one. @throws MigrationFailure OUTSIDE_SCHEMA; NoAnswer. */
   finish(transaction: Pick<TenantTransaction, "client" | "queue" | "flush">): Promise<void>;
 }
 
@@ -27,16 +27,17 @@ export function reachCheck(target: Target, prepared: readonly Prepared[]): Reach
   if (reach === undefined || prepared.length === 0) return undefined;
   if (suspicious.length === 0 && sharedSchemas.length === 0) return undefined;
   const moved = prepared.some((one) => one.kind === "module" || one.moves);
-  const alone = !database.capabilities.secondConnection;
+  let onlooker: Onlooker | undefined;
   return {
     async begin({ queue }) {
-      if (alone) await queue(...cursorTexts().map((text) => ({ text })));
+      onlooker = await database.onlooker();
+      if (onlooker === undefined) await queue(...cursorTexts().map((text) => ({ text })));
     },
     async finish(transaction) {
       const found = await suspects(transaction, suspectsText(target.tenant.schema, reach.shared, moved));
       if (found.length === 0) return;
       const { client } = transaction;
-      const before = alone ? fromCursors(client) : fromSecond(database);
+      const before = onlooker === undefined ? fromCursors(client) : fromOnlooker(onlooker);
       const allowed = await Promise.all(prepared.map(allowedIn));
       const wider = { ...reach, mayChange: [...reach.mayChange, ...allowed.flat()] };
       const changes = await changesOf(client, before, found, target.tenant.schema, wider);
@@ -79,15 +80,11 @@ interface State {
 
 const list = (oids: readonly string[]) => literal([...new Set(oids)].join(","));
 
-function fromSecond(database: Database): Before {
-  const ask = async <Row extends object>(text: string) => {
-    try {
-      return await database.withClient(async (client) => (await client.query<Row>(text)).rows);
-    } catch (error) {
-      const refused = error instanceof TenantctlError && error.code === "DATABASE_REFUSED";
-      throw refused ? new NoSecondConnection() : error;
-    }
-  };
+function fromOnlooker(onlooker: Onlooker): Before {
+  const ask = async <Row extends object>(text: string) =>
+    await onlooker.ask<Row>(text).catch(() => {
+      throw new NoAnswer("the onlooker gave no answer"); // its error is not the transaction's: its connection may be lost, and ours not
+    });
   return {
     places: (catalogs, oids) => ask<Place>(placesText(catalogs, list(oids))),
     states: (oids) => ask<State>(statesText(list(oids))),

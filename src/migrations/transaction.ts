@@ -95,8 +95,8 @@ const messageSize = 1_000_000;
 /** The connection was lost while the commit was under way: only the ledger can tell whether it was done. */
 export class CommitUnknown extends TenantctlError {}
 
-/** The server gave no second connection, from which one could see what was before. */
-export class NoSecondConnection extends Error {}
+/** The onlooker did not answer what was before: without it, the same work can be done once more. */
+export class NoAnswer extends Error {}
 
 /**
  * Runs `body` in a transaction that holds the lock of the tenant's schema, then commits.
@@ -138,7 +138,7 @@ export async function inTenantTransaction<T>(
   if (outcome.ok) return outcome.value;
   const { error } = outcome;
   if (expectLedger && error instanceof LedgerGone) return await inTenantTransaction(target, false, body);
-  if (error instanceof NoSecondConnection) {
+  if (error instanceof NoAnswer) {
     capabilities.secondConnection = false;
     return await inTenantTransaction(target, expectLedger, body);
   }
