@@ -35,7 +35,7 @@ describe.each(servers())("PostgreSQL $major", (server) => {
   test.each([2, 3, 4])("where the server allows a role %i connections", async (limit) => {
     const database = await createDatabase(server);
     await logged(database);
-    const role = await database.createRole(`connection limit ${limit}`);
+    const role = await database.createRole(`login connection limit ${limit}`);
     await database.query(
       `grant create on database "${database.name}" to ${role.name}; alter table ours owner to ${role.name}`,
     );
