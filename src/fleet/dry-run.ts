@@ -4,7 +4,9 @@ import { TenantctlError } from "../errors.js";
 import type { State } from "../migrations/state.js";
 import { rehearseTenant, type TenantWork } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
+import { cascadeConcerns } from "./cascades.js";
 import type { Fleet } from "./fleet.js";
+import { concernsOf } from "./lint.js";
 import { type Chooser, chooser, goalOf, look, type MigrateOptions, needsWork, requirePending } from "./migrate.js";
 import { concurrencyFor } from "./preflight.js";
 import { namesOf, newPlan, openWorkshop } from "./run.js";
@@ -18,7 +20,7 @@ export interface DryRun {
   shared: { schema: string; state: State; pending: string[] } | null;
   summary: { tenants: number; toDo: number; refused: number };
   tenants: { name: string; schema: string; state: State; pending: string[] }[];
-  /** Migrations that cost more the larger the fleet is, on some servers. */
+  /** Migrations that cost more the larger the fleet is, on some servers; that reach beyond their tenant; that take from all tenants. */
   concerns: string[];
   /** What a run of this size will cost, at the least: only where it was asked for. */
   estimate?: { tenant: string; tenantMs: number; totalMs: number; concurrency: number };
@@ -44,6 +46,7 @@ export async function planMigrate(
   const refused = new Set(plan.refused.map((result) => result.name));
   const isRefused = (one: Surveyed) => refused.has(one.tenant.name);
   const listed = surveyed.filter((one) => isRefused(one) || works.has(one));
+  const schemas = tenants.map(({ schema }) => schema);
   const names = namesOf(toDo, (one) => chosen.of(one.standing));
   const [first] = toDo.filter((one) => chosen.of(one.standing).length > 0);
   return {
@@ -56,7 +59,11 @@ export async function planMigrate(
         }
       : null,
     summary: { tenants: surveyed.length, toDo: toDo.length, refused: refused.size },
-    concerns: await concernsOf(work, names),
+    concerns: [
+      ...(await indexConcerns(work, names)),
+      ...(await concernsOf(fleet, { shared: shared?.surveyed.standing.pending ?? [], tenant: pending }, schemas)),
+      ...(shared ? await cascadeConcerns(database, shared.pending, shared.surveyed.tenant.schema, schemas) : []),
+    ],
     ...(options.estimate && first
       ? { estimate: await estimate(fleet, open(first.tenant, []), first, chosen, options, toDo.length) }
       : {}),
@@ -97,7 +104,7 @@ async function estimate(
 }
 
 // Such a statement costs each tenant as much as there are tenants, so that a run over N costs N times N.
-async function concernsOf(work: TenantWork, names: readonly string[]): Promise<string[]> {
+async function indexConcerns(work: TenantWork, names: readonly string[]): Promise<string[]> {
   if (!work.database.capabilities.scansAllIndexes) return [];
   const prepared = await Promise.all(names.map((name) => work.prepare(name, "up")));
   return prepared.flatMap((one) =>

@@ -8,6 +8,7 @@ import { type Goal, onlyOnce, runTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { shareSchemas } from "./isolation.js";
+import { concernsOf } from "./lint.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
 import { requireWithin } from "./reach.js";
 import { retiredOf } from "./retired.js";
@@ -66,6 +67,7 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
   const chosen = chooser(migrations, options);
   const pending = namesOf(eligible, (one) => one.standing.pending).filter(chosen.within);
   await requirePending(fleet, open, pending, { tenants, eligible });
+  await tellConcerns(fleet, { shared: shared?.surveyed.standing.pending ?? [], tenant: pending }, tenants);
   plan.jobs = eligible
     .filter((one) => needsWork(one, chosen))
     .map((one) => migrateJob(fleet, open, one, chosen, options));
@@ -95,6 +97,15 @@ export async function requirePending(
     all: tenants.map(({ schema }) => schema),
     running: eligible.filter(({ standing }) => standing.pending.length > 0).map(({ tenant }) => tenant.schema),
   });
+}
+
+async function tellConcerns(
+  fleet: Fleet,
+  pending: { shared: readonly string[]; tenant: readonly string[] },
+  tenants: readonly Tenant[],
+): Promise<void> {
+  const schemas = tenants.map(({ schema }) => schema);
+  for (const message of await concernsOf(fleet, pending, schemas)) fleet.report({ type: "warning", message });
 }
 
 export interface Look {

@@ -45,10 +45,22 @@ function callsNothing(statement: Node): boolean {
 
 /** The name of the temporary table, view or sequence that a statement makes, if its name has no schema. */
 export function temporaryName(kind: string, node: Node): string | undefined {
+  const { relpersistence, schemaname, relname } = madeBy(kind, node);
+  return relpersistence === "t" && schemaname === undefined && typeof relname === "string" ? relname : undefined;
+}
+
+/** The name of the table, view or sequence that a statement makes to stay. */
+export function madeName(kind: string, node: Node): string | undefined {
+  if (kind === "RenameStmt" && node.relation !== undefined && node.renameType !== "OBJECT_COLUMN")
+    return typeof node.newname === "string" ? node.newname : undefined;
+  const { relpersistence, relname } = madeBy(kind, node);
+  return relpersistence !== "t" && typeof relname === "string" ? relname : undefined;
+}
+
+function madeBy(kind: string, node: Node): Node {
   const into = (node.into ?? node.intoClause) as Node | undefined;
   const made = { CreateStmt: node.relation, ViewStmt: node.view, CreateSeqStmt: node.sequence }[kind] ?? into?.rel;
-  const { relpersistence, schemaname, relname } = (made ?? {}) as Node;
-  return relpersistence === "t" && schemaname === undefined && typeof relname === "string" ? relname : undefined;
+  return (made ?? {}) as Node;
 }
 
 /** Whether a statement can be within a transaction. DO and CALL may commit by themselves: of CALL nobody knows. */
