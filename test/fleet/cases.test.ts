@@ -32,6 +32,49 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     expect(await tablesIn(database, "t1")).toEqual([]);
   });
 
+  test.each([
+    ["a DO block", "1_it.sql", "do $$ begin set local work_mem = '7MB'; end $$"],
+    ["a function", "1_it.sql", "select set_config('work_mem', '7MB', true)"],
+    ["SET", "1_it.sql", "set work_mem = '7MB'"],
+    ["a module", "1_it.mjs", "export const up = ({ client }) => client.query(\"set local work_mem = '7MB'\");"],
+  ])("a setting made by %s is the server's again for the next migration", async (_, file, text) => {
+    const { fleet, database } = await opened({
+      migrations: {
+        [file]: text,
+        "2_then.sql": "create table then_it_was as select current_setting('work_mem') as value",
+      },
+    });
+    expect(await migrate(fleet, {})).toMatchObject({ ok: true });
+    const [server] = await database.query("select current_setting('work_mem') as value");
+    expect(await database.query("select value from t1.then_it_was")).toEqual([server]);
+  });
+
+  test("SET CONSTRAINTS ends with its migration: the next one's rows are checked at once", async () => {
+    const { fleet } = await opened({
+      migrations: {
+        "1_a.sql": `create table a (id int primary key, other int references a deferrable);
+          set constraints all deferred; insert into a values (1, 2); insert into a values (2, 1)`,
+        "2_b.sql": "insert into a values (3, 4); insert into a values (4, 3)",
+      },
+      tenants: tenantsNamed("t1"),
+    });
+    const [result] = (await migrate(fleet, {})).tenants;
+    expect(result?.error).toMatchObject({ sqlState: "23503", migration: "2_b" });
+  });
+
+  test("a temporary table called like a real one is refused, before its name leads to the real one", async () => {
+    const { fleet } = await opened({
+      migrations: { "1_a.sql": "create table a (n int)", "2_b.sql": "create temp table a (n int); delete from a" },
+      tenants: tenantsNamed("t1"),
+    });
+    const [result] = (await migrate(fleet, {})).tenants;
+    expect(result?.error).toMatchObject({
+      code: "MIGRATIONS_INVALID",
+      message: "the temporary table a is called like a real one",
+      migration: "2_b",
+    });
+  });
+
   describe("a tenant's migration whose names lead to shared tables", () => {
     const shared = {
       "1_shared.sql":
