@@ -34,8 +34,8 @@ export interface Config {
   file: string;
   /** Its folder; relative paths count from here. */
   root: string;
-  /** Absolute folders. */
-  migrations: { tenant: string; shared: string | undefined };
+  /** Absolute folders, and what tenants' migrations may change outside of the tenant's own schema. */
+  migrations: { tenant: string; shared: string | undefined; mayChange: string[] };
   sharedSchemas: string[];
   appRole: string | undefined;
   /** What keeps tenants apart: the search_path alone, or a role for each. */
@@ -89,6 +89,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     migrations: {
       tenant: path.resolve(root, settings.migrations.tenant),
       shared: settings.migrations.shared === undefined ? undefined : path.resolve(root, settings.migrations.shared),
+      mayChange: file.migrations?.mayChange ?? [],
     },
     sharedSchemas: settings.sharedSchemas,
     appRole: settings.appRole,

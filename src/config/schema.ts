@@ -74,6 +74,12 @@ const settings = z.strictObject({
     .strictObject({
       tenant: z.string().optional().describe("The folder of the tenants' migrations. Default: migrations/tenant."),
       shared: z.string().optional().describe("The folder of the shared schema's migrations. Default: none."),
+      mayChange: z
+        .array(z.string())
+        .optional()
+        .describe(
+          "What tenants' migrations may change outside of the tenant's own schema: shared.audit, or a whole schema: archive. Default: nothing.",
+        ),
     })
     .optional()
     .describe("Folders, relative to this file."),

@@ -16,6 +16,8 @@ export interface Capabilities {
    * until a message is refused for that.
    */
   severalStatements: boolean;
+  /** Whether it has connections to spare for an onlooker; until it gives no answer, it is taken to be so. */
+  secondConnection: boolean;
   /** A standby refuses to write. */
   inRecovery: boolean;
   /** The role that we are, which owns what we create. */
@@ -59,6 +61,7 @@ export async function askCapabilities(client: pg.ClientBase, limit: number): Pro
     scansAllIndexes: row.scans,
     checksClient: await canCheckClient(client),
     severalStatements: true,
+    secondConnection: Math.min(row.connections, limit) > 1,
     inRecovery: row.recovery,
     user: row.user,
     superuser: row.superuser,

@@ -8,6 +8,7 @@ import { askCapabilities, type Capabilities } from "./capabilities.js";
 import { makePool, openPool, type PoolOptions } from "./connect.js";
 import { openEmbedded } from "./embedded.js";
 import { connectError, isConnectionLost, sqlState } from "./errors.js";
+import { type Onlooker, onlookerOn } from "./onlooker.js";
 
 /** A connection while it is ours. */
 export type Client = pg.ClientBase;
@@ -25,6 +26,12 @@ export interface Database {
   withSession<T>(fn: (client: Client) => Promise<T>): Promise<T>;
   /** Whether `withSession` can work: false behind a transaction pooler without a `directDatabase`. */
   hasSession(): Promise<boolean>;
+  /**
+   * A connection beside the pool, one for all who ask; opened at the first call, on `directDatabase` where there is one.
+   * @returns undefined where there is none to be had: behind a pooler, which may have no other for as long as a transaction is open;
+   * in the embedded database; on a server that refuses one more.
+   */
+  onlooker(): Promise<Onlooker | undefined>;
   /**
    * Cancels the statements under way, and those that come after them on the same connections, until `fn` there ends.
    * @returns false where nothing can be cancelled: in the embedded database.
@@ -52,6 +59,7 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
   const underWay = new Set<{ client: Client; interrupted: boolean }>();
   let direct: Promise<Database> | undefined;
   let session: Promise<boolean> | undefined;
+  let onlooker: Promise<Onlooker | undefined> | undefined;
   const openDirect = (to: DatabaseSettings) =>
     (direct ??= openDatabase(to, { maxConnections: options.maxConnections }));
 
@@ -90,21 +98,37 @@ export async function openDatabase(settings: DatabaseSettings, options: Database
     return true;
   }
 
+  // Who needs it does without it: what keeps it from being opened will show elsewhere.
+  async function openBeside(): Promise<Onlooker | undefined> {
+    const pool = await openProbe(options.direct ?? settings).catch(() => undefined);
+    if (pool === undefined) return undefined;
+    if (await showsProbe(pool).catch(() => false)) return onlookerOn(pool);
+    await pool.end();
+    return undefined;
+  }
+
   async function close() {
     await (await direct)?.close();
+    await (await onlooker)?.close();
     await pool.end();
     await closeServer();
   }
 
+  const hasSession = () =>
+    (session ??= settings.kind === "embedded" || options.direct ? Promise.resolve(true) : keepsSessions(settings));
+
   try {
     const capabilities = await withClient((client) => askCapabilities(client, limit));
-    const hasSession = () =>
-      (session ??= settings.kind === "embedded" || options.direct ? Promise.resolve(true) : keepsSessions(settings));
     return {
       display: settings.display,
       capabilities,
       withClient,
       hasSession,
+      async onlooker() {
+        if (!capabilities.secondConnection) return undefined;
+        onlooker ??= openBeside();
+        return await onlooker;
+      },
       async withSession(fn) {
         if (options.direct) return await (await openDirect(options.direct)).withSession(fn);
         if (!(await hasSession())) {
@@ -147,16 +171,20 @@ export async function openConnections(settings: DatabaseSettings, maxConnections
 
 /** Whether a connection is a session: a server shows a custom setting that was sent at startup, a pooler refuses it or drops it. */
 export async function keepsSessions(settings: DatabaseSettings): Promise<boolean> {
-  const pool = (await openProbe(settings)) ?? undefined;
+  const pool = await openProbe(settings);
   if (pool === undefined) return false;
   try {
-    const { rows } = await pool.query<{ probe: string | null }>(
-      "select current_setting('tenantctl.probe', true) as probe",
-    );
-    return rows[0]?.probe === "1";
+    return await showsProbe(pool);
   } finally {
     await pool.end();
   }
+}
+
+async function showsProbe(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query<{ probe: string | null }>(
+    "select current_setting('tenantctl.probe', true) as probe",
+  );
+  return rows[0]?.probe === "1";
 }
 
 async function openProbe(settings: DatabaseSettings): Promise<pg.Pool | undefined> {

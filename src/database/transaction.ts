@@ -21,10 +21,9 @@ export interface TransactionSettings {
 // A client that vanished without a word must not hold its locks: long enough for a module that computes between two queries.
 const idleTimeoutMs = 120_000;
 
-/** The statements that open a transaction of ours. `token` is how we know later that it still is ours. */
-export function beginStatements(database: Database, settings: TransactionSettings, token: string): string[] {
+/** The statements that make the settings of a transaction of ours. */
+export function settingStatements(database: Database, settings: TransactionSettings): string[] {
   return [
-    `begin isolation level read committed ${settings.readOnly ? "read only" : "read write"}`,
     `set local search_path to ${settings.searchPath.length === 0 ? "''" : searchPath(settings.searchPath)}`,
     `set local lock_timeout = ${settings.lockTimeoutMs}`,
     ...(settings.statementTimeoutMs > 0 ? [`set local statement_timeout = ${settings.statementTimeoutMs}`] : []),
@@ -32,14 +31,56 @@ export function beginStatements(database: Database, settings: TransactionSetting
     ...(database.capabilities.checksClient
       ? [`set local client_connection_check_interval = '${clientCheckInterval}'`]
       : []),
+  ];
+}
+
+/** The statements that open a transaction of ours. `token` is how we know later that it still is ours. */
+export function beginStatements(database: Database, settings: TransactionSettings, token: string): string[] {
+  return [
+    `begin isolation level read committed ${settings.readOnly ? "read only" : "read write"}`,
+    ...settingStatements(database, settings),
     `set local tenantctl.token = ${literal(token)}`,
     // Once a query has been answered, the server itself refuses to turn a read-only transaction into another.
     ...(settings.readOnly ? ["select"] : []),
   ];
 }
 
-/** What somebody's SQL took on for itself, a role or temporary tables, is neither for what we write after it nor for the next tenant. */
-export const tidyTexts: readonly string[] = ["reset role", "discard temp"];
+// What is the connection's own, or a pooler's business, and what can't be reset within a transaction.
+const kept =
+  "'client_encoding', 'application_name', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable'";
+
+/**
+ * What somebody's SQL took on for itself, a role, temporary tables or settings, is neither for what we write after it nor for the next tenant.
+ * Settings are the server's own after this, ours too: they are to be made again.
+ */
+export const tidyTexts: readonly string[] = [
+  "reset role",
+  "discard temp",
+  `do $tidy$ declare setting text; begin
+    for setting in select s.name from pg_catalog.pg_settings s where s.source = 'session' and s.name not in (${kept}) loop
+      execute pg_catalog.format('reset %I', setting);
+    end loop;
+  end $tidy$`,
+];
+
+/**
+ * What takes back SET CONSTRAINTS in these schemas: what was put off is checked now, and each constraint is checked again when its own
+ * definition says.
+ */
+export function constraintTexts(schemas: readonly string[]): string[] {
+  // Of a name that several tables use, all constraints must be deferrable.
+  return [
+    "set constraints all immediate",
+    `do $tidy$ declare item text; begin
+      for item in select pg_catalog.format('%I.%I', n.nspname, c.conname) from pg_catalog.pg_constraint c
+        join pg_catalog.pg_namespace n on n.oid = c.connamespace
+        where c.condeferred and n.nspname in (${schemas.map(literal).join(", ")}) and not exists (select from pg_catalog.pg_constraint o
+          where o.connamespace = c.connamespace and o.conname = c.conname and not o.condeferrable) loop
+        execute 'set constraints ' || item || ' deferred';
+      end loop;
+    end $tidy$`,
+  ];
+}
 
 /** A token for one transaction. */
 export function newToken(): string {

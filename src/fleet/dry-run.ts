@@ -4,9 +4,11 @@ import { TenantctlError } from "../errors.js";
 import type { State } from "../migrations/state.js";
 import { rehearseTenant, type TenantWork } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
+import { cascadeConcerns } from "./cascades.js";
 import type { Fleet } from "./fleet.js";
-import { type Chooser, chooser, goalOf, look, type MigrateOptions, needsWork } from "./migrate.js";
-import { concurrencyFor, requireRunnable } from "./preflight.js";
+import { concernsOf } from "./lint.js";
+import { type Chooser, chooser, goalOf, look, type MigrateOptions, needsWork, requirePending } from "./migrate.js";
+import { concurrencyFor } from "./preflight.js";
 import { namesOf, newPlan, openWorkshop } from "./run.js";
 import type { Selection } from "./select.js";
 import { lookAtShared } from "./shared.js";
@@ -18,7 +20,7 @@ export interface DryRun {
   shared: { schema: string; state: State; pending: string[] } | null;
   summary: { tenants: number; toDo: number; refused: number };
   tenants: { name: string; schema: string; state: State; pending: string[] }[];
-  /** Migrations that cost more the larger the fleet is, on some servers. */
+  /** Migrations that cost more the larger the fleet is, on some servers; that reach beyond their tenant; that take from all tenants. */
   concerns: string[];
   /** What a run of this size will cost, at the least: only where it was asked for. */
   estimate?: { tenant: string; tenantMs: number; totalMs: number; concurrency: number };
@@ -37,12 +39,14 @@ export async function planMigrate(
   const chosen = chooser(migrations, options);
   const open = openWorkshop(fleet, database, migrations, plan.run, options);
   const work = open({ name: "", schema: "" }, []);
-  await requireRunnable(database, work, namesOf(eligible, (one) => one.standing.pending).filter(chosen.within), "up");
+  const pending = namesOf(eligible, (one) => one.standing.pending).filter(chosen.within);
+  await requirePending(fleet, open, pending, { tenants, eligible });
   const toDo = eligible.filter((one) => needsWork(one, chosen));
   const works = new Set(toDo);
   const refused = new Set(plan.refused.map((result) => result.name));
   const isRefused = (one: Surveyed) => refused.has(one.tenant.name);
   const listed = surveyed.filter((one) => isRefused(one) || works.has(one));
+  const schemas = tenants.map(({ schema }) => schema);
   const names = namesOf(toDo, (one) => chosen.of(one.standing));
   const [first] = toDo.filter((one) => chosen.of(one.standing).length > 0);
   return {
@@ -55,7 +59,11 @@ export async function planMigrate(
         }
       : null,
     summary: { tenants: surveyed.length, toDo: toDo.length, refused: refused.size },
-    concerns: await concernsOf(work, names),
+    concerns: [
+      ...(await indexConcerns(work, names)),
+      ...(await concernsOf(fleet, { shared: shared?.surveyed.standing.pending ?? [], tenant: pending }, schemas)),
+      ...(shared ? await cascadeConcerns(database, shared.pending, shared.surveyed.tenant.schema, schemas) : []),
+    ],
     ...(options.estimate && first
       ? { estimate: await estimate(fleet, open(first.tenant, []), first, chosen, options, toDo.length) }
       : {}),
@@ -96,7 +104,7 @@ async function estimate(
 }
 
 // Such a statement costs each tenant as much as there are tenants, so that a run over N costs N times N.
-async function concernsOf(work: TenantWork, names: readonly string[]): Promise<string[]> {
+async function indexConcerns(work: TenantWork, names: readonly string[]): Promise<string[]> {
   if (!work.database.capabilities.scansAllIndexes) return [];
   const prepared = await Promise.all(names.map((name) => work.prepare(name, "up")));
   return prepared.flatMap((one) =>

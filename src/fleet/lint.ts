@@ -3,9 +3,11 @@
 import { basename, extname } from "node:path";
 import { TenantctlError } from "../errors.js";
 import { readFolder } from "../migrations/files.js";
-import type { LintResult } from "../migrations/lint.js";
+import type { LintOptions, LintResult, lintMigrations } from "../migrations/lint.js";
+import type { LintRule } from "../migrations/lint-rules.js";
 import { nearest } from "../registry/suggest.js";
 import type { Fleet } from "./fleet.js";
+import { sharedIn } from "./reach.js";
 
 /**
  * Looks at the migrations for what goes wrong across a fleet of schemas; connects to nothing.
@@ -18,20 +20,52 @@ export async function lint(
   migrations: readonly string[] = [],
   tenantSchemas: readonly string[] = [...fleet.config.tenants].map(([name, { schema }]) => schema ?? name),
 ): Promise<LintResult> {
-  const { migrations: folders, sharedSchemas } = fleet.config;
-  const read = [
-    ...(folders.shared === undefined ? [] : [{ shared: true, ...(await readFolder(folders.shared)) }]),
-    { shared: false, ...(await readFolder(folders.tenant)) },
-  ];
+  const read = await readFolders(fleet);
   const files = read.flatMap((folder) => folder.files);
-  const { lintMigrations } = await import("../migrations/lint.js"); // its rules are many files, which no other command needs
-  return await lintMigrations(read, {
-    // Where shared migrations run is a shared schema, also one that the config need not name.
-    sharedSchemas: folders.shared !== undefined && sharedSchemas.length === 0 ? ["public"] : sharedSchemas,
-    tenantSchemas,
-    chosen: await chooser(files, migrations),
-    suggest: nearest,
+  return await lintWith(fleet, read, { tenantSchemas, chosen: await chooser(files, migrations), suggest: nearest });
+}
+
+type Folders = Parameters<typeof lintMigrations>[0];
+
+async function readFolders({ config: { migrations } }: Fleet): Promise<Folders> {
+  return [
+    ...(migrations.shared === undefined ? [] : [{ shared: true, ...(await readFolder(migrations.shared)) }]),
+    { shared: false, ...(await readFolder(migrations.tenant)) },
+  ];
+}
+
+async function lintWith(fleet: Fleet, folders: Folders, options: LintOptions): Promise<LintResult> {
+  const { lintMigrations } = await import("../migrations/lint.js"); // its rules are many files, which few commands need
+  return await lintMigrations(folders, {
+    sharedSchemas: sharedIn(fleet),
+    mayChange: fleet.config.migrations.mayChange,
+    ...options,
   });
+}
+
+// These are migrate's own to refuse, or the server's.
+const refusedAnyway: readonly LintRule[] = ["invalid-file", "refused", "syntax"];
+const mostConcerns = 10;
+
+/** What lint calls an error in migrations that are about to run: a line for each, at most ten, then how many more there are. */
+export async function concernsOf(
+  fleet: Fleet,
+  pending: { shared: readonly string[]; tenant: readonly string[] },
+  tenantSchemas: readonly string[],
+): Promise<string[]> {
+  if (pending.shared.length + pending.tenant.length === 0) return [];
+  const folders = await readFolders(fleet);
+  const files = folders.flatMap(({ shared, migrations }) =>
+    migrations.filter(({ name }) => (shared ? pending.shared : pending.tenant).includes(name)).map(({ file }) => file),
+  );
+  const chosen = (file: string) => files.includes(file);
+  const { findings } = await lintWith(fleet, folders, { tenantSchemas, chosen, upOnly: true });
+  const errors = findings.filter(({ severity, rule }) => severity === "error" && !refusedAnyway.includes(rule));
+  const lines = errors
+    .slice(0, mostConcerns)
+    .map(({ file, line, rule, message }) => `${basename(file)}:${line}: ${message} (${rule})`);
+  const more = errors.length - lines.length;
+  return more === 0 ? lines : [...lines, `${more} more of lint's errors in pending migrations: tenantctl lint`];
 }
 
 async function chooser(files: readonly string[], words: readonly string[]): Promise<(file: string) => boolean> {

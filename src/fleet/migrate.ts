@@ -7,8 +7,10 @@ import { refuseStanding, type Standing } from "../migrations/state.js";
 import { type Goal, onlyOnce, runTenant } from "../migrations/tenant.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
+import { concernsOf } from "./lint.js";
 import { settleLogins } from "./login-states.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
+import { requireWithin } from "./reach.js";
 import { retiredOf } from "./retired.js";
 import type { Rollout } from "./rollout.js";
 import {
@@ -64,12 +66,9 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
   const database = await fleet.database();
   const open = openWorkshop(fleet, database, migrations, plan.run, options);
   const chosen = chooser(migrations, options);
-  await requireRunnable(
-    database,
-    open({ name: "", schema: "" }, []),
-    namesOf(eligible, (one) => one.standing.pending).filter(chosen.within),
-    "up",
-  );
+  const pending = namesOf(eligible, (one) => one.standing.pending).filter(chosen.within);
+  await requirePending(fleet, open, pending, { tenants, eligible });
+  await tellConcerns(fleet, { shared: shared?.surveyed.standing.pending ?? [], tenant: pending }, tenants);
   plan.jobs = eligible
     .filter((one) => needsWork(one, chosen))
     .map((one) => migrateJob(fleet, open, one, chosen, options));
@@ -85,6 +84,30 @@ export async function migrate(fleet: Fleet, selection: Selection, options: Migra
   await shareSchemas(fleet, database);
   if (fleet.config.isolation === "role") await settleLogins(fleet, database, tenants);
   return await carryOut(fleet, database, plan, options);
+}
+
+/** Makes sure, before anything is touched, that what is pending anywhere can be run, and stays within its tenant's schema. */
+export async function requirePending(
+  fleet: Fleet,
+  open: ReturnType<typeof openWorkshop>,
+  names: readonly string[],
+  { tenants, eligible }: { tenants: readonly Tenant[]; eligible: readonly Surveyed[] },
+): Promise<void> {
+  const work = open({ name: "", schema: "" }, []);
+  const prepared = await requireRunnable(work.database, work, names, "up");
+  await requireWithin(fleet, prepared, {
+    all: tenants.map(({ schema }) => schema),
+    running: eligible.filter(({ standing }) => standing.pending.length > 0).map(({ tenant }) => tenant.schema),
+  });
+}
+
+async function tellConcerns(
+  fleet: Fleet,
+  pending: { shared: readonly string[]; tenant: readonly string[] },
+  tenants: readonly Tenant[],
+): Promise<void> {
+  const schemas = tenants.map(({ schema }) => schema);
+  for (const message of await concernsOf(fleet, pending, schemas)) fleet.report({ type: "warning", message });
 }
 
 export interface Look {

@@ -4,13 +4,14 @@ import type { Client, Database } from "../database/database.js";
 import { readCatalog } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { roleExistsText } from "../migrations/grants.js";
-import { type Direction, prepareAll } from "../migrations/prepare.js";
+import { type Direction, type Prepared, prepareAll } from "../migrations/prepare.js";
 import { type TenantWork, warmUp } from "../migrations/tenant.js";
 import type { Fleet } from "./fleet.js";
 import { requireIsolable } from "./isolation.js";
 
 /**
  * Makes sure, before anything is touched, that what is pending anywhere can be run here.
+ * @returns the migrations, ready.
  * @throws ProblemsError MIGRATIONS_INVALID; TenantctlError NEEDS_SESSION.
  */
 export async function requireRunnable(
@@ -18,12 +19,12 @@ export async function requireRunnable(
   work: TenantWork,
   names: Iterable<string>,
   direction: Direction,
-): Promise<void> {
+): Promise<Prepared[]> {
   const prepared = await prepareAll(work.prepare, names, direction);
-  if (prepared.length === 0) return;
+  if (prepared.length === 0) return [];
   await warmUp();
   const outside = prepared.find((one) => one.kind === "sql" && !one.transaction);
-  if (outside === undefined || (await database.hasSession())) return;
+  if (outside === undefined || (await database.hasSession())) return prepared;
   throw new TenantctlError(
     "NEEDS_SESSION",
     `transaction:false needs a session of its own, and ${database.display} is a transaction pooler (${outside.migration.file})`,
@@ -66,6 +67,8 @@ export async function concurrencyFor(fleet: Fleet, database: Database, jobs: num
   const wanted = Math.max(1, Math.min(fleet.concurrency, jobs, database.capabilities.connections));
   if (wanted === 1) return 1;
   const free = await database.withClient(freeConnections);
+  // The workers, what is written beside them, and an onlooker.
+  if (free < wanted + 2) database.capabilities.secondConnection = false;
   if (free >= wanted) return wanted;
   if (!fleet.concurrencyGiven && free >= 1) return free;
   throw new TenantctlError(

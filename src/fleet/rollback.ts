@@ -7,6 +7,7 @@ import type { Standing } from "../migrations/state.js";
 import { type Goal, onlyOnce, runTenant } from "../migrations/tenant.js";
 import type { Fleet } from "./fleet.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
+import { requireWithin } from "./reach.js";
 import type { Rollout } from "./rollout.js";
 import { carryOut, newPlan, openWorkshop, type RunLimits, type RunResult } from "./run.js";
 import { readRuns } from "./runs.js";
@@ -34,7 +35,8 @@ export async function rollback(fleet: Fleet, selection: Selection, options: Roll
       hint: "for example: tenantctl rollback --steps 1",
     });
   }
-  plan.tenants = await selectTenants(await fleet.registry.tenants(), selection);
+  const tenants = await fleet.registry.tenants();
+  plan.tenants = await selectTenants(tenants, selection);
   const migrations = await readMigrations(fleet.config.migrations.tenant);
   if (options.to !== undefined && options.to !== "0") requireMigration(migrations, options.to);
   const database = await fleet.database();
@@ -73,7 +75,9 @@ export async function rollback(fleet: Fleet, selection: Selection, options: Roll
   }
   if (options.run !== undefined && plan.jobs.length === 0) await requireRun(fleet, options.run);
   if (plan.jobs.length > 0) await requireWritable(fleet, database);
-  await requireRunnable(database, open({ name: "", schema: "" }, []), names, "down");
+  const prepared = await requireRunnable(database, open({ name: "", schema: "" }, []), names, "down");
+  const running = plan.jobs.map(({ tenant }) => tenant.schema);
+  await requireWithin(fleet, prepared, { all: tenants.map(({ schema }) => schema), running });
   return await carryOut(fleet, database, plan, options);
 }
 

@@ -11,6 +11,7 @@ import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { isolationOf } from "./isolation.js";
 import { concurrencyFor, lockTableConcern } from "./preflight.js";
+import { reachOf } from "./reach.js";
 import { askGate, failureBudget, planWaves, type Rollout, type Wave } from "./rollout.js";
 import { logRun, newRunId } from "./runs.js";
 import type { Surveyed } from "./survey.js";
@@ -292,10 +293,12 @@ export function rightsOf(fleet: Fleet, database: Database) {
 function targetOf(fleet: Fleet, database: Database, run: string, limits: RunLimits) {
   const { sharedSchemas } = fleet.config;
   const { lockTimeoutMs, statementTimeoutMs } = { ...defaultLimits, ...limits };
+  const reach = reachOf(fleet);
   return (tenant: { name: string; schema: string }): Target => ({
     database,
     tenant: { name: tenant.name, schema: tenant.schema },
     sharedSchemas: sharedSchemas.filter((schema) => schema !== tenant.schema),
+    reach,
     ...rightsOf(fleet, database),
     run,
     report: fleet.report,

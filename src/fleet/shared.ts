@@ -2,7 +2,7 @@
 
 import type { Database } from "../database/database.js";
 import { TenantctlError } from "../errors.js";
-import { readMigrations } from "../migrations/files.js";
+import { type Migration, readMigrations } from "../migrations/files.js";
 import { refuseStanding } from "../migrations/state.js";
 import { type Goal, runTenant } from "../migrations/tenant.js";
 import type { Fleet } from "./fleet.js";
@@ -20,6 +20,8 @@ export function sharedTarget({ config }: Fleet): { name: string; schema: string 
 /** The shared schema, its files and where it stands. */
 export interface Shared {
   surveyed: Surveyed;
+  /** What it lacks. */
+  pending: Migration[];
   /** Brings it up to date. @throws MigrationFailure; TenantctlError CHANGED, AHEAD, LOCKED, NEEDS_SESSION. */
   migrate(run: string, limits: RunLimits): Promise<string[]>;
 }
@@ -41,6 +43,7 @@ export async function lookAtShared(fleet: Fleet, database: Database, verify = fa
   if (surveyed === undefined) throw new TenantctlError("INTERNAL", "the survey of one schema told nothing");
   return {
     surveyed,
+    pending: migrations.filter(({ name }) => surveyed.standing.pending.includes(name)),
     async migrate(run, limits) {
       const { standing } = surveyed;
       refuseStanding(standing, surveyed.tenant);
@@ -52,7 +55,7 @@ export async function lookAtShared(fleet: Fleet, database: Database, verify = fa
         run,
         limits,
       );
-      const work = open(surveyed.tenant, done);
+      const work = { ...open(surveyed.tenant, done), reach: undefined };
       await requireRunnable(database, work, standing.pending, "up");
       if (standing.pending.length > 0 || !surveyed.hasLedger || surveyed.stampDiffers) {
         await persist(() => runTenant(work, sharedGoal(fleet, surveyed)), { ...defaultLimits, ...limits });

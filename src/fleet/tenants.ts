@@ -26,6 +26,7 @@ import type { Fleet } from "./fleet.js";
 import { settleLogins } from "./login-states.js";
 import { namesUpTo } from "./mend.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
+import { requireWithin } from "./reach.js";
 import { checkUnretired, requireUnretired, retire, retireAlone } from "./retired.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
@@ -77,7 +78,8 @@ export async function createTenant(
   const open = openWorkshop(fleet, database, migrations, run, limits);
   const names = migrations.map(({ name }) => name);
   const work = open(tenant, []);
-  await requireRunnable(database, work, names, "up");
+  const prepared = await requireRunnable(database, work, names, "up");
+  await requireWithin(fleet, prepared, { all: [], running: [tenant.schema] });
   await requireNew(work).catch(async (error: unknown) => {
     throw await overtaken(fleet, tenant, error);
   });

@@ -65,7 +65,8 @@ export function failureOf(error: StatementError<Origin>): MigrationFailure {
   });
 }
 
-function placeOf({ migration, section, statement }: Origin, offset: number): Place {
+/** The place of an offset in a statement's text. */
+export function placeOf({ migration, section, statement }: Origin, offset: number): Place {
   const { line, column } = lineAndColumnIn(section.text)(statement.start + offset);
   return { migration: migration.name, file: migration.file, line: section.line - 1 + line, column };
 }

@@ -1,6 +1,7 @@
 // The migrations room: what lint looks for in a single statement. docs/lint.md says why, and how each is mended.
 
-import { kindOf, type SchemaMention, schemasIn, strings, textOf } from "./lint-names.js";
+import { cascades } from "./effects.js";
+import { kindOf, strings, textOf } from "./lint-names.js";
 import { type Node, visit } from "./walk.js";
 
 /** The stable names of what lint finds. */
@@ -10,6 +11,8 @@ export const lintRules = [
   "syntax",
   "hard-coded-schema",
   "writes-shared",
+  "cascade",
+  "temporary-name",
   "set-context",
   "security-definer",
   "extension",
@@ -216,17 +219,12 @@ export function grantPublic(kind: string, node: Node): Verdict | undefined {
   };
 }
 
-// What may be named in a shared schema, and is only looked at there.
-const looking = ["SelectStmt", "LockStmt", "VacuumStmt", "ClusterStmt", "ReindexStmt", "GrantStmt", "CommentStmt"];
-const rowChanges = ["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"];
-
-/** What a statement itself changes, if it names a schema for it: rows, or an object. */
-export function changed(kind: string, node: Node): { rows: boolean; mentions: SchemaMention[] } {
-  if (looking.includes(kind)) return { rows: false, mentions: [] };
-  const { relation, view, sequence, table, typevar, into, relations, domainname, defnames, typeName, funcname } = node;
-  const own = kind === "CreateFunctionStmt" ? { funcname } : {};
-  const typed = Array.isArray(typeName) ? { typeName } : {};
-  const fields = { relation, view, sequence, table, typevar, into, relations, domainname, defnames, ...own, ...typed };
-  const target = kind === "DropStmt" ? node : fields;
-  return { rows: rowChanges.includes(kind), mentions: schemasIn(target, "sql") };
+/** In a shared migration: what drops whatever depends on something, in all tenants' schemas. */
+export function cascade(kind: string, node: Node): Verdict | undefined {
+  if (!cascades(kind, node)) return undefined;
+  return {
+    message:
+      "CASCADE takes along whatever depends on it in all tenants' schemas: views, columns with their data, foreign keys",
+    hint: "leave CASCADE out: the server then refuses, and names what depends on it; migrate --dry-run counts what would go",
+  };
 }

@@ -1,12 +1,13 @@
 // The migrations room: what lint finds in one section of a migration, and where.
 
+import { touched } from "./effects.js";
 import { scansIndexes } from "./index-scans.js";
 import { type Body, bodyOf } from "./lint-bodies.js";
 import { securityDefiner } from "./lint-definer.js";
 import { type Language, type SchemaMention, schemasIn, textOf } from "./lint-names.js";
 import { placesIn } from "./lint-places.js";
 import {
-  changed,
+  cascade,
   extension,
   globalObject,
   grantPublic,
@@ -17,6 +18,8 @@ import {
   wholeDatabase,
 } from "./lint-rules.js";
 import { lineStart, unitsIn } from "./places.js";
+import { temporaryName } from "./plain.js";
+import { mayChange } from "./reach.js";
 import type { Section } from "./sections.js";
 import { clientLines, type ParsedStatement, parseStatements, refuse } from "./statements.js";
 import { type Node, visit } from "./walk.js";
@@ -26,6 +29,10 @@ export interface LintScope {
   shared: boolean;
   sharedSchemas: readonly string[];
   tenantSchemas: ReadonlySet<string>;
+  /** Names of what tenant migrations may change outside of the tenant's schema. */
+  mayChange: readonly string[];
+  /** The tables and views that any of the migrations makes. */
+  realNames(): Promise<ReadonlySet<string>>;
 }
 
 /** What was found, in UTF-16 units of the section's text: at a place, in a statement. */
@@ -64,6 +71,7 @@ export async function lintSection(section: Section, direction: "up" | "down", sc
     };
     lintAlone(kind, node, section, direction, scope, note);
     together(statement, note);
+    note("error", "temporary-name", await temporary(kind, node, scope));
     lintNames(statement, (from, to) => placesIn(text, units, from, to), scope, note);
     await lintBody(statement, text, scope, note);
   }
@@ -84,7 +92,10 @@ function lintAlone(kind: string, node: Node, section: Section, direction: string
     note("error", "refused", { message: refusal, hint: "migrate refuses it before anything is touched" });
   else note("warning", "set-context", setContext(kind, node));
   note("error", "security-definer", securityDefiner(kind, node));
-  if (scope.shared) return;
+  if (scope.shared) {
+    if (direction === "up") note("error", "cascade", cascade(kind, node)); // it is never rolled back
+    return;
+  }
   note("error", "extension", extension(kind, node));
   note("error", "global-object", global);
   note("warning", "whole-database", wholeDatabase(kind, node));
@@ -96,6 +107,15 @@ function lintAlone(kind: string, node: Node, section: Section, direction: string
       hint: "add the column without a default, set default, fill it, set not null; another type: a new column (docs/servers.md)",
     });
   }
+}
+
+async function temporary(kind: string, node: Node, scope: LintScope): Promise<Verdict | undefined> {
+  const name = temporaryName(kind, node);
+  if (name === undefined || !(await scope.realNames()).has(name)) return undefined;
+  return {
+    message: `the temporary ${name} is called like a real one, to which the name alone leads`,
+    hint: "call it otherwise: temporary tables come last in the search_path",
+  };
 }
 
 // What only shows when statements are seen one after the other.
@@ -160,17 +180,18 @@ function lintNames(
     if (verdict !== undefined) note("error", "hard-coded-schema", verdict, place(mention));
   }
   if (scope.shared) return;
-  const { rows, mentions } = changed(kind, node);
   const again = placesBetween(start, end);
-  for (const mention of mentions.filter(({ schema }) => scope.sharedSchemas.includes(schema))) {
-    const name = `${mention.schema}.${mention.name}`;
+  for (const { effect, name, mention } of touched(kind, node)) {
+    if (mention === undefined || !scope.sharedSchemas.includes(mention.schema)) continue;
+    if ((effect !== "rows" && effect !== "definition") || mayChange(scope.mayChange, mention.schema, name)) continue;
     note(
-      rows ? "warning" : "error",
+      effect === "rows" ? "warning" : "error",
       "writes-shared",
       {
-        message: rows
-          ? `${name} is shared, and each tenant's migration would write to it`
-          : `${name} is shared, and this would run once for each tenant`,
+        message:
+          effect === "rows"
+            ? `${name} is shared, and each tenant's migration would write to it`
+            : `${name} is shared, and this would run once for each tenant`,
         hint: "put it into a shared migration",
       },
       again(mention),
@@ -205,6 +226,8 @@ async function lintBody(statement: ParsedStatement, text: string, scope: LintSco
       name(mention, () => search({ ...mention, location: exact }, from));
     }
     const [[kind, node] = ["", {}]] = Object.entries(piece.tree as Record<string, Node>);
+    const inBody = start === undefined ? statement.start : start + lineStart(source, piece.line);
+    if (scope.shared && statement.kind === "DoStmt") note("error", "cascade", cascade(kind, node), inBody);
     if (statement.kind !== "DoStmt") continue;
     const local = kind === "VariableSetStmt" ? { ...node, is_local: true } : node;
     const at = start === undefined ? undefined : start + lineStart(source, piece.line);
@@ -215,6 +238,7 @@ async function lintBody(statement: ParsedStatement, text: string, scope: LintSco
 function judge({ schema, name, quoted }: SchemaMention, scope: LintScope): Verdict | undefined {
   const whose = scope.tenantSchemas.has(schema);
   const full = name === undefined ? JSON.stringify(schema) : `${schema}.${name}`;
+  if (!scope.shared && mayChange(scope.mayChange, schema, full)) return undefined;
   if (scope.shared) {
     if (!whose) return undefined;
     return {

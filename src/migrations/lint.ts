@@ -1,12 +1,14 @@
 // The migrations room: lint looks at migration files for what goes wrong across a fleet of schemas, without a database.
 
 import { readFile } from "node:fs/promises";
-import type { MigrationFolder, SqlMigration } from "./files.js";
-import { type Allowance, readAllowances } from "./lint-allow.js";
+import type { Migration, MigrationFolder, SqlMigration } from "./files.js";
+import { type Allowance, isWithin, readAllowances } from "./lint-allow.js";
 import { type LintRule, lintRules } from "./lint-rules.js";
 import { type LintScope, lintSection, type Spot } from "./lint-section.js";
 import { lineAndColumnIn } from "./places.js";
+import { madeName } from "./plain.js";
 import type { Section } from "./sections.js";
+import { parseStatements } from "./statements.js";
 
 /** What lint found at one place. `line` and `column` count from 1; a column counts characters. */
 export interface LintFinding {
@@ -33,8 +35,12 @@ export interface LintResult {
 export interface LintOptions {
   /** Schemas that tenant migrations may name. */
   sharedSchemas?: readonly string[];
+  /** Names of what tenant migrations may change outside of the tenant's schema. */
+  mayChange?: readonly string[];
   /** Schemas that belong to tenants: no migration may name them. */
   tenantSchemas?: Iterable<string>;
+  /** Looks at the sections that migrate runs alone. */
+  upOnly?: boolean;
   /** Whether a file is to be looked at; all are unless told otherwise. */
   chosen?: (file: string) => boolean;
   /** The known word that a mistyped one probably meant. */
@@ -48,8 +54,14 @@ export async function lintMigrations(
   folders: readonly (MigrationFolder & { shared: boolean })[],
   options: LintOptions = {},
 ): Promise<LintResult> {
-  const scope = { sharedSchemas: options.sharedSchemas ?? [], tenantSchemas: new Set(options.tenantSchemas ?? []) };
-  const { chosen = () => true, suggest = () => undefined } = options;
+  let made: Promise<Set<string>> | undefined;
+  const scope = {
+    sharedSchemas: options.sharedSchemas ?? [],
+    tenantSchemas: new Set(options.tenantSchemas ?? []),
+    mayChange: options.mayChange ?? [],
+    realNames: () => (made ??= realNames(folders.flatMap(({ migrations }) => migrations))),
+  };
+  const { chosen = () => true } = options;
   const result: LintResult = { ok: true, findings: [], files: 0, modules: 0 };
   for (const { shared, files, migrations, problems } of folders) {
     const byFile = new Map(migrations.map((migration) => [migration.file, migration]));
@@ -62,11 +74,22 @@ export async function lintMigrations(
       if (migration?.kind === "module") result.modules++;
       else result.files++;
       if (migration?.kind === "sql")
-        for (const finding of await lintFile(migration, { ...scope, shared }, suggest)) result.findings.push(finding);
+        for (const finding of await lintFile(migration, { ...scope, shared }, options)) result.findings.push(finding);
     }
   }
   result.ok = result.findings.every(({ severity }) => severity !== "error");
   return result;
+}
+
+// The names of all that the migrations make and others could take for it.
+async function realNames(migrations: readonly Migration[]): Promise<Set<string>> {
+  const names = new Set<string>();
+  for (const migration of migrations) {
+    if (migration.kind === "module") continue;
+    const statements = await parseStatements(migration.up.text).catch(() => []);
+    for (const name of statements.flatMap(({ kind, node }) => madeName(kind, node) ?? [])) names.add(name);
+  }
+  return names;
 }
 
 /** A finding, and the lines on which an allowing comment may stand for it. */
@@ -74,16 +97,19 @@ interface Placed extends LintFinding {
   lines: { from: number; to: number };
 }
 
-async function lintFile(migration: SqlMigration, scope: LintScope, suggest: Suggest): Promise<LintFinding[]> {
-  const { file, up, down } = migration;
+async function lintFile(migration: SqlMigration, whole: LintScope, options: LintOptions): Promise<LintFinding[]> {
+  const { file, up } = migration;
+  const { suggest = () => undefined } = options;
+  const down = options.upOnly ? undefined : migration.down;
   const found: Placed[] = [];
+  const { allowed, mayChange, unknown } = readAllowances(await readFile(file, "utf8"));
+  const scope = { ...whole, mayChange: [...whole.mayChange, ...mayChange] };
   for (const [direction, section] of [["up", up] as const, ["down", down] as const]) {
     if (section === undefined) continue;
     const place = placer(file, section);
     for (const spot of await lintSection(section, direction, scope)) found.push(place(spot));
   }
   if (!scope.shared) found.push(...withoutDown(migration));
-  const { allowed, unknown } = readAllowances(await readFile(file, "utf8"));
   const used = new Set<Allowance>();
   const left = found.filter((finding) => {
     const allowing = allowed.filter(({ rule, about }) => rule === finding.rule && isWithin(about, finding.lines));
@@ -113,10 +139,6 @@ async function lintFile(migration: SqlMigration, scope: LintScope, suggest: Sugg
   );
 }
 
-function isWithin(line: number | undefined, { from, to }: { from: number; to: number }): boolean {
-  return line === undefined || (line >= from && line <= to);
-}
-
 function placer(file: string, section: Section): (spot: Spot) => Placed {
   const placeOf = lineAndColumnIn(section.text);
   const before = section.line - 1;
@@ -143,8 +165,8 @@ function withoutDown({ file, up, down }: SqlMigration): Placed[] {
   ];
 }
 
-function unknownWords(word: string, what: "rule" | "directive", suggest: Suggest): string {
-  if (word === "") return "the comment names no rule";
-  const near = suggest(word, what === "rule" ? lintRules : ["allow", "allow-file"]);
+function unknownWords(word: string, what: "rule" | "directive" | "name", suggest: Suggest): string {
+  if (word === "") return `the comment names ${what === "rule" ? "no rule" : "nothing"}`;
+  const near = suggest(word, what === "rule" ? lintRules : ["allow", "allow-file", "may-change"]);
   return `unknown ${what} ${JSON.stringify(word)}${near === undefined ? "" : `, did you mean ${near}?`}`;
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { clientCheckInterval } from "../database/capabilities.js";
 import type { Client } from "../database/database.js";
 import { isConnectionLost, sqlState } from "../database/errors.js";
-import { StatementError, send } from "../database/message.js";
+import { type Statement, StatementError, send } from "../database/message.js";
 import { identifier, literal, qualified, searchPath } from "../database/quote.js";
 import { lockKey } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
@@ -21,7 +21,8 @@ import {
 } from "./ledger.js";
 import { endTenantsSessions, lockedBy, lockedByTenant } from "./lock.js";
 import type { Direction, PreparedSql } from "./prepare.js";
-import type { Target } from "./transaction.js";
+import { type ReachCheck, reachCheck, requireOwn } from "./reach-check.js";
+import { migrationPath, NoAnswer, type Target } from "./transaction.js";
 
 /**
  * Runs one `transaction:false` migration, a statement at a time. The session's lock keeps others away, and the stamp says
@@ -68,11 +69,53 @@ async function runLocked(client: Client, target: Target, prepared: PreparedSql, 
   for (const statement of prepared.statements) {
     const index = statement.origin?.statement.buildsIndex;
     if (index !== undefined && (await settleIndex(client, schema, index, interrupted))) continue;
-    await send(client, [statement], true).catch(async (error: unknown) => {
+    await runStatement(client, target, prepared, statement).catch(async (error: unknown) => {
       throw error instanceof StatementError ? await leftBehind(client, target, error as StatementError<Origin>) : error;
     });
   }
   await record(client, target, prepared, direction, rows);
+}
+
+// What can be within a transaction gets one, so that what it changed can be looked at before it stays; of the rest, its targets are.
+async function runStatement(
+  client: Client,
+  target: Target,
+  prepared: PreparedSql,
+  statement: Statement<Origin>,
+): Promise<void> {
+  const { transactional = true, changes = [] } = statement.origin?.statement ?? {};
+  const confined = statement.origin?.statement.confined ?? false;
+  const check = transactional ? reachCheck(target, [{ ...prepared, confined, statements: [statement] }]) : undefined;
+  if (check === undefined) await requireOwn(client, target, statement, changes);
+  else if (await runChecked(client, statement, check).catch(alone)) return;
+  await send(client, [statement], true);
+
+  async function alone(error: unknown): Promise<boolean> {
+    if (!(error instanceof NoAnswer)) throw error;
+    target.database.capabilities.secondConnection = false;
+    await runStatement(client, target, prepared, statement);
+    return true;
+  }
+}
+
+// False: the server says that it can't be within one, and nothing of it was done.
+async function runChecked(client: Client, statement: Statement<Origin>, check: ReachCheck): Promise<boolean> {
+  const queue = async (...statements: Statement<Origin>[]) => {
+    await send(client, statements, false);
+  };
+  await client.query("begin isolation level read committed read write");
+  try {
+    await check.begin({ queue });
+    await queue(statement);
+    await check.finish({ client, queue, flush: async () => {} });
+    await client.query("commit");
+    return true;
+  } catch (error) {
+    // Failing, it must not hide the first error; the session is closed afterwards.
+    await client.query("rollback").catch(() => {});
+    if (error instanceof StatementError && sqlState(error.cause) === "25001") return false;
+    throw error;
+  }
 }
 
 // A backend of ours that was killed may hold the lock for a moment longer.
@@ -94,7 +137,7 @@ async function lockSession(client: Client, target: Target): Promise<void> {
 // The session is ours alone and is closed afterwards. A concurrent build waits for every transaction that is open, so no lock timeout.
 async function setSession(client: Client, target: Target): Promise<void> {
   const settings = [
-    `set search_path to ${searchPath([target.tenant.schema, ...target.sharedSchemas])}`,
+    `set search_path to ${searchPath(migrationPath(target))}`,
     "set lock_timeout = 0",
     `set statement_timeout = ${target.timeouts.statementTimeoutMs}`,
     ...(target.database.capabilities.checksClient

@@ -10,7 +10,7 @@ import {
   type ModuleMigration,
   type SqlMigration,
 } from "./files.js";
-import { parseSection } from "./statements.js";
+import { parseSection, unknownStatement } from "./statements.js";
 
 export type Direction = "up" | "down";
 
@@ -22,6 +22,16 @@ export interface PreparedSql {
   /** Whether our parser could split it. If not it is one piece, and travels alone. */
   readable: boolean;
   addsEnumValue: boolean;
+  /** It runs no code of anybody's, and leaves the session as it was. */
+  plain: boolean;
+  /** It changes nothing but what it names, and names nothing outside of the tenant's schema. */
+  confined: boolean;
+  /** It says when constraints are checked, or may do so. */
+  setsConstraints: boolean;
+  /** It may move an object from one schema to another. */
+  moves: boolean;
+  /** Names of temporary tables that it makes. */
+  temporary: string[];
   /** What takes back what it does to the session. */
   tidyTexts: string[];
   /** Lines of what takes longer on some servers the more indexes the database has. */
@@ -90,7 +100,7 @@ async function prepareSql(migration: SqlMigration, direction: Direction): Promis
     const problems = parsed.refusals.map(({ message, line }) => `${message} (${migration.file}:${line})`);
     throw new ProblemsError("MIGRATIONS_INVALID", "the migration can't be used", problems);
   }
-  const whole = [{ start: 0, end: section.text.length, buildsIndex: undefined }];
+  const whole = [unknownStatement(0, section.text.length)];
   const statements = (parsed.statements ?? whole).map((statement) => ({
     text: section.text.slice(statement.start, statement.end),
     origin: { migration, section, statement },
@@ -102,6 +112,11 @@ async function prepareSql(migration: SqlMigration, direction: Direction): Promis
     statements,
     readable: parsed.statements !== undefined,
     addsEnumValue: parsed.addsEnumValue,
+    plain: parsed.plain,
+    confined: parsed.statements?.every((statement) => statement.confined) ?? false,
+    setsConstraints: parsed.setsConstraints,
+    moves: /set\s+schema/i.test(section.text),
+    temporary: parsed.temporary,
     tidyTexts: [...new Set(parsed.tidyTexts)],
     indexScans: parsed.indexScans,
   };

@@ -1,9 +1,10 @@
 // The migrations room: a section's statements, as PostgreSQL's own parser sees them, and those we refuse to run.
 
 import { identifier } from "../database/quote.js";
-import { tidyTexts } from "../database/transaction.js";
+import { cascades, type Touched, touched } from "./effects.js";
 import { scansIndexes } from "./index-scans.js";
 import { lineAndColumnIn, unitsIn } from "./places.js";
+import { changesAlone, isPlain, isTransactional, temporaryName } from "./plain.js";
 import type { Section } from "./sections.js";
 import { type Node, visit } from "./walk.js";
 
@@ -13,6 +14,19 @@ export interface SectionStatement {
   end: number;
   /** The name of the index that it builds concurrently, where it has one. */
   buildsIndex: string | undefined;
+  /** It can be within a transaction: neither does PostgreSQL refuse that, nor may it commit by itself. */
+  transactional: boolean;
+  /** It changes nothing but what it names, and names nothing outside of the tenant's schema. */
+  confined: boolean;
+  /** What it changes and names with a schema. */
+  touches: Touched[];
+  /** Of what can't be within a transaction: the relations that it changes, as it names them. */
+  changes: { schema: string | undefined; name: string }[];
+}
+
+/** A statement of which nothing is known but where it is. */
+export function unknownStatement(start: number, end: number): SectionStatement {
+  return { start, end, buildsIndex: undefined, transactional: true, confined: false, touches: [], changes: [] };
 }
 
 export interface ParsedSection {
@@ -20,6 +34,12 @@ export interface ParsedSection {
   statements: SectionStatement[] | undefined;
   /** It adds a value to an enum, which may be used only after a commit. */
   addsEnumValue: boolean;
+  /** It runs no code of anybody's, and leaves the session as it was. */
+  plain: boolean;
+  /** It says when constraints are checked, or may do so. */
+  setsConstraints: boolean;
+  /** Names of temporary tables that it makes. */
+  temporary: string[];
   /** What takes back what a statement of it does to the session, and would outlive the migration. */
   tidyTexts: string[];
   /** Lines, in the file, of what takes longer on some servers the more indexes the database has. */
@@ -71,6 +91,9 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
   const parsed: ParsedSection = {
     statements: undefined,
     addsEnumValue: false,
+    plain: false,
+    setsConstraints: /\bconstraints\b/i.test(section.text),
+    temporary: [],
     tidyTexts: [],
     indexScans: [],
     refusals: [],
@@ -80,13 +103,11 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
     statements = await parseStatements(section.text);
   } catch {
     parsed.refusals = clientLines(section);
-    parsed.tidyTexts = [...tidyTexts];
     parsed.addsEnumValue = /add\s+value/i.test(section.text);
     return parsed;
   }
   const placeOf = lineAndColumnIn(section.text);
-  if (/pg_temp/i.test(section.text) || !statements.every(({ kind, node }) => isQuiet(kind, node)))
-    parsed.tidyTexts.push(...tidyTexts);
+  parsed.plain = !/pg_temp/i.test(section.text) && statements.every(({ kind, node }) => isPlain(kind, node));
   parsed.statements = statements.map(({ start, end, kind, node }) => {
     const line = () => section.line - 1 + placeOf(start).line;
     parsed.tidyTexts.push(...tidy(kind, node));
@@ -96,7 +117,15 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
     if (kind === "AlterEnumStmt" && node.newVal !== undefined && node.oldVal === undefined) parsed.addsEnumValue = true;
     const buildsIndex =
       kind === "IndexStmt" && node.concurrent === true && typeof node.idxname === "string" ? node.idxname : undefined;
-    return { start, end, buildsIndex };
+    const temporary = temporaryName(kind, node);
+    if (temporary !== undefined) parsed.temporary.push(temporary);
+    const touches = touched(kind, node);
+    return {
+      ...{ start, end, buildsIndex, touches },
+      transactional: isTransactional(kind, node, section.text.slice(start, end)),
+      confined: isPlain(kind, node) && !cascades(kind, node) && touches.length === 0,
+      changes: changesAlone(kind, node),
+    };
   });
   return parsed;
 }
@@ -122,18 +151,6 @@ export function refuse(kind: string, node: Node, transaction: boolean): string |
     return "CREATE INDEX CONCURRENTLY can't run in a transaction: write -- migrate:up transaction:false";
   }
   return undefined;
-}
-
-// What runs no code of anybody's, takes on no role and makes nothing temporary: the most of most migrations.
-const quiet = new Set(
-  ["Index", "Comment", "CreateEnum", "AlterEnum", "CreateFunction", "CreateTrig", "Grant", "Rename", "Drop"].map(
-    (kind) => `${kind}Stmt`,
-  ),
-);
-
-function isQuiet(kind: string, node: Node): boolean {
-  if (kind === "CreateStmt") return (node.relation as Node | undefined)?.relpersistence !== "t";
-  return quiet.has(kind);
 }
 
 // Settings, prepared statements and the like belong to the session, which goes on to other tenants, or, behind a pooler,

@@ -9,6 +9,7 @@ import { byCodeUnits, type Migration } from "./files.js";
 import { baselineText, checksumText, creatingComment, creatingRun, type LedgerRow, selectRowsText } from "./ledger.js";
 import { runOutside } from "./outside.js";
 import type { Direction, Prepared, Preparer } from "./prepare.js";
+import { reachCheck } from "./reach-check.js";
 import { refuseStanding, type Standing, standingOf } from "./state.js";
 import {
   CommitUnknown,
@@ -251,7 +252,11 @@ async function writePart(
   if (goal.creating && part.rest.length === 0 && progress.parts > 0) await comment(transaction, schema, null);
   if (part.names.length > 0) {
     const { runMigrations } = await import("./umzug.js"); // Umzug takes longer to load than most of our commands to run
+    const prepared = await Promise.all(part.names.map((name) => work.prepare(name, goal.direction)));
+    const check = reachCheck(work, prepared);
+    await check?.begin(transaction);
     await runMigrations(work, transaction, work.migrations, part.names, goal.direction, work.prepare);
+    await check?.finish(transaction);
   }
   await stampLedger(work, transaction, rowsAfter(work, goal, transaction.found, part.names));
   if (part.rest.length === 0) await perform(transaction, goal.alongside);

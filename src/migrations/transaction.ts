@@ -32,6 +32,7 @@ import {
 } from "./ledger.js";
 import { endTenantsSessions, Locked, lockedBy, lockedByTenant, type Watch, watchLocks } from "./lock.js";
 import { withLookupHint } from "./lookup.js";
+import type { Reach } from "./reach.js";
 
 /** One schema and what may be done to it: what every operation on a tenant needs to know. */
 export interface Target {
@@ -40,6 +41,8 @@ export interface Target {
   tenant: { name: string; schema: string };
   /** The schemas that come after the tenant's own in the search_path. */
   sharedSchemas: readonly string[];
+  /** What its migrations may change outside of its schema; undefined where they are not looked at: the shared schema's. */
+  reach?: Reach | undefined;
   appRole: string | undefined;
   /** Where each tenant has a role, which then has the rights in place of `appRole`. */
   isolation?: Isolation | undefined;
@@ -78,11 +81,27 @@ export interface TenantTransaction {
   assertOurs(): Promise<void>;
 }
 
+/**
+ * The search_path of migrations. Temporary tables come last: none is ever taken for a real one, nor by a function that keeps this path
+ * (`set search_path from current`) and runs with its owner's rights.
+ */
+export function migrationPath({ tenant, sharedSchemas }: Pick<Target, "tenant" | "sharedSchemas">): string[] {
+  return [tenant.schema, ...sharedSchemas, "pg_temp"];
+}
+
+/** The settings of a tenant's transaction. */
+export function settingsOf(target: Target): TransactionSettings {
+  return { searchPath: migrationPath(target), ...target.timeouts };
+}
+
 // Past this many characters a message is sent: more in one would only cost memory.
 const messageSize = 1_000_000;
 
 /** The connection was lost while the commit was under way: only the ledger can tell whether it was done. */
 export class CommitUnknown extends TenantctlError {}
+
+/** The onlooker did not answer what was before: without it, the same work can be done once more. */
+export class NoAnswer extends Error {}
 
 /**
  * Runs `body` in a transaction that holds the lock of the tenant's schema, then commits.
@@ -130,9 +149,13 @@ export async function inTenantTransaction<T>(
   if (outcome.ok) return outcome.value;
   const { error } = outcome;
   if (expectLedger && error instanceof LedgerGone) return await inTenantTransaction(target, false, body, endings);
+  if (error instanceof NoAnswer) {
+    capabilities.secondConnection = false;
+    return await inTenantTransaction(target, expectLedger, body, endings);
+  }
   if (outcome.refused) {
     capabilities.severalStatements = false;
-    return await inTenantTransaction(target, expectLedger, body);
+    return await inTenantTransaction(target, expectLedger, body, endings);
   }
   if (!(error instanceof Locked)) throw error;
   await endTenantsSessions(target, error);
@@ -191,9 +214,8 @@ async function open(
   expectLedger: boolean,
 ): Promise<{ found: Found; pid: number }> {
   const { schema } = target.tenant;
-  const settings = { searchPath: [schema, ...target.sharedSchemas], ...target.timeouts };
   const texts = [
-    ...beginStatements(target.database, settings, token),
+    ...beginStatements(target.database, settingsOf(target), token),
     `select pg_try_advisory_xact_lock(${lockKey(schema)}) as locked, pg_backend_pid() as pid`,
     factsText(schema),
     ...(expectLedger ? [selectRowsText(schema)] : []),

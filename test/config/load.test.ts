@@ -51,7 +51,11 @@ describe("the config file", () => {
     expect(config.file).toBe(path.join(root, name));
     expect(config.root).toBe(root);
     expect([...config.tenants]).toEqual([["thor", { hosts: ["a.b"] }]]);
-    expect(config.migrations).toEqual({ tenant: path.join(root, "migrations/tenant"), shared: undefined });
+    expect(config.migrations).toEqual({
+      tenant: path.join(root, "migrations/tenant"),
+      shared: undefined,
+      mayChange: [],
+    });
     expect(config).toMatchObject({ sharedSchemas: [], appRole: undefined, transaction: "tenant" });
   });
 
@@ -270,7 +274,7 @@ describe("variables", () => {
     });
     const env = { SHARED: "from_env", ROLE: "" };
     const config = await load(root, { env });
-    expect(config.migrations).toEqual({ tenant: `${root}/sql/tenant`, shared: `${root}/shared` });
+    expect(config.migrations).toEqual({ tenant: `${root}/sql/tenant`, shared: `${root}/shared`, mayChange: [] });
     expect(config).toMatchObject({ sharedSchemas: ["from_env"], appRole: "app" });
     expect(config.database()).toMatchObject({ host: "h", password: "a b", source: "tenants.config.json" });
     expect(env).toEqual({ SHARED: "from_env", ROLE: "" });

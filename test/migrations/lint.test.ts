@@ -42,6 +42,10 @@ interface Case {
 }
 
 const error = (rule: LintRule, what: string, sql: string, ...at: string[]): Case => ({ rule, what, sql, at });
+const shared = (rule: LintRule, what: string, sql: string, ...at: string[]): Case => ({
+  ...error(rule, what, sql, ...at),
+  shared: true,
+});
 const schema = (what: string, sql: string, ...at: string[]) => error("hard-coded-schema", what, sql, ...at);
 
 const body = (language: string, text: string) => `create function f() returns int language ${language} as ${text};`;
@@ -199,6 +203,14 @@ end $$`,
   ].map((sql) => error("global-object", sql.toUpperCase(), `select 1; ${sql};`, "2:11")),
   { ...error("whole-database", "VACUUM, ANALYZE", "vacuum; analyze;", "warning 2:1", "warning 2:9"), outside: true },
   error("grant-public", "to PUBLIC", "grant select on a to app, public;", "warning 2:1"),
+  shared("cascade", "a column", "alter table a drop column n cascade;", "2:1"),
+  shared("cascade", "an extension", "select 1;\ndrop extension if exists hstore cascade;", "3:1"),
+  shared("cascade", "a table in a DO block", "do $$ begin\n  drop table a cascade;\nend $$;", "3:1"),
+  shared("cascade", "TRUNCATE", "truncate a cascade;", "2:1"),
+  error("temporary-name", "a table", "create table a (n int);\ncreate temp table a (n int);", "3:1"),
+  error("temporary-name", "AS", "create table a (n int);\ncreate temp table a as select 1 as n;", "3:1"),
+  error("temporary-name", "a renamed table", "alter table b rename to a;\ncreate temp view a as select 1;", "3:1"),
+
   error("set-context", "SET LOCAL", "set local search_path to common;", "warning 2:1"),
   error("set-context", "SET LOCAL ROLE", "set local role x;", "warning 2:1"),
   error("set-context", "set_config", "select 1, set_config('search_path', 'common', true);", "warning 2:11"),
@@ -249,6 +261,14 @@ describe("finds", () => {
 
 // what any of the rules could take for its own
 const fine: [what: string, sql: string, options?: { shared?: boolean; outside?: boolean }][] = [
+  ["CASCADE in a tenant's own schema", "drop table if exists a cascade;"],
+  ["a drop in a shared migration that the server checks", "drop extension hstore;", { shared: true }],
+  ["rights that are taken with CASCADE", "revoke select on a from x cascade;", { shared: true }],
+  ["a temporary table of a name of its own", "create table a (n int);\ncreate temp table b (n int);"],
+  [
+    "SECURITY DEFINER with an empty search_path",
+    "create function f() returns int language sql security definer set search_path = '' as $$ select 1 $$;",
+  ],
   ["unqualified names", "create table a (n int, s text);\ninsert into a select x.n from b x;\ndrop table a;"],
   [
     "shared schemas and the catalog",

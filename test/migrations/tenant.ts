@@ -41,19 +41,23 @@ const upGoal: Goal = {
 
 let runs = 0;
 
-/** A tenant whose folder holds these files. `options` are those of TenantWork, and `url` where to connect. */
+async function open(url: string, direct: string | undefined): Promise<Database> {
+  const database = await openDatabase(settingsOf(url), {
+    maxConnections: 2,
+    direct: direct === undefined ? undefined : settingsOf(direct),
+  });
+  onTestFinished(() => database.close());
+  return database;
+}
+
+/** A tenant whose folder holds these files. `options` are those of TenantWork, and `url` where to connect; a database that is given stays open. */
 export async function oneTenant(
   test: TestDatabase,
   schema: string,
   files: Record<string, string | Uint8Array>,
   options: Partial<TenantWork> & { url?: string; direct?: string } = {},
 ): Promise<OneTenant> {
-  const { url = test.url, direct, ...more } = options;
-  const database = await openDatabase(settingsOf(url), {
-    maxConnections: 2,
-    direct: direct === undefined ? undefined : settingsOf(direct),
-  });
-  onTestFinished(() => database.close());
+  const { url = test.url, direct, database = await open(url, direct), ...more } = options;
   const folder = await folderOf(files);
   const migrations = await readMigrations(folder);
   const done: string[] = [];

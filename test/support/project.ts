@@ -13,6 +13,8 @@ export interface ProjectContents {
   migrations?: Record<string, string>;
   /** The same, in migrations/shared; the config names that folder only when there is something in it. */
   shared?: Record<string, string>;
+  /** What tenants' migrations may change outside of their schema. */
+  mayChange?: string[];
   /** More of the config; wins over what the above make of it. */
   config?: Record<string, unknown>;
 }
@@ -55,10 +57,14 @@ export async function createProject(contents: ProjectContents = {}): Promise<Tes
   };
 }
 
-function configOf({ database, tenants = {}, shared, config }: ProjectContents): Record<string, unknown> {
+function configOf({ database, tenants = {}, shared, mayChange, config }: ProjectContents): Record<string, unknown> {
   return {
     ...(database === undefined ? {} : { database: typeof database === "string" ? database : database.url }),
-    migrations: { tenant: "migrations/tenant", ...(shared === undefined ? {} : { shared: "migrations/shared" }) },
+    migrations: {
+      tenant: "migrations/tenant",
+      ...(shared === undefined ? {} : { shared: "migrations/shared" }),
+      ...(mayChange === undefined ? {} : { mayChange }),
+    },
     tenants,
     ...config,
   };
