@@ -1,6 +1,7 @@
 // The cli room: words in, an exit code out.
 
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { Argument, CommanderError } from "@commander-js/extra-typings";
 import { exitCodes } from "./exit.js";
 import type { Program } from "./options.js";
@@ -13,6 +14,11 @@ const shells = ["bash", "zsh", "fish", "powershell"];
 // Node 21 and later have it, and say this.
 if (!("navigator" in globalThis))
   Object.assign(globalThis, { navigator: { userAgent: `Node.js/${process.versions.node.split(".")[0]}` } });
+
+// V8 compiles all of the parser's WebAssembly, and then optimises it in the background, which a command's exit waits for: it has no time to pay that back.
+// Node 20 and 24 take either flag alone for none. In the application these would be the application's, so only here.
+for (const flag of ["--wasm-lazy-compilation", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"])
+  setFlagsFromString(flag);
 
 /**
  * Runs the command that these arguments name.

@@ -23,9 +23,10 @@ export interface Search {
   cwd: string;
   /** The file, when it is known: it is then not looked for, and it is trusted, whoever owns it. */
   config: string | undefined;
-  env: Environment;
-  /** Whether a TypeScript or JavaScript config may run. */
-  modules: boolean;
+  /** Defaults to `process.env`. */
+  env?: Environment;
+  /** False: a TypeScript or JavaScript config is refused, not run. */
+  modules?: boolean;
 }
 
 /**
@@ -34,7 +35,7 @@ export interface Search {
  * @throws TenantctlError CONFIG_NOT_FOUND, CONFIG_INVALID, CONFIG_UNTRUSTED.
  */
 export async function findConfig(search: Search): Promise<Source> {
-  const { cwd, config, env } = search;
+  const { cwd, config, env = process.env } = search;
   const file = config === undefined ? undefined : existing(cwd, config);
   const explorer = await createExplorer(search);
   if (file !== undefined) {
@@ -73,7 +74,7 @@ export async function parseConfigText(file: string, label: string, text: string)
   return await parseJson(names, text, isPackageJson(file) ? [PACKAGE_KEY] : []);
 }
 
-async function createExplorer({ cwd, config, env, modules }: Search) {
+async function createExplorer({ cwd, config, env = process.env, modules = true }: Search) {
   const { cosmiconfig } = await import("cosmiconfig");
   const label = (file: string) => path.relative(cwd, file);
   const judge = (file: string) => {

@@ -128,7 +128,7 @@ function lineToAdd(tenant: Tenant): string {
  * @throws TenantctlError CONFIG_NOT_FOUND; ProblemsError CONFIG_INVALID with everything that is wrong with it.
  */
 export async function listedIn(file: string, cwd: string): Promise<Tenant[]> {
-  const source = await findConfig({ cwd, config: file, env: process.env, modules: true });
+  const source = await findConfig({ cwd, config: file });
   const config = await checkShape(source);
   if (registryIn(config.tenants) !== undefined) {
     throw new TenantctlError(

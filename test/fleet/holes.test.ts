@@ -483,7 +483,10 @@ describe.each(servers())("PostgreSQL $major", (server) => {
 
   beforeAll(async () => {
     database = await createDatabase(server);
-    made = await isolatedFleet(database, names);
+    made = await isolatedFleet(database, names, {
+      isolation: "role",
+      sharedAccess: { plans: "select", kinds: "select" },
+    });
     reader = (await database.createRole("nologin")).name;
     owned = (await database.createRole("nologin")).name;
     await database.query(
