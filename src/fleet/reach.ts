@@ -38,7 +38,8 @@ export async function requireWithin(fleet: Fleet, prepared: readonly Prepared[],
   const found = await Promise.all(prepared.map((one) => (one.kind === "sql" ? writtenChanges(one, scope) : [])));
   const changes = found.flat();
   if (changes.length === 0) return;
-  const hint = `nothing was touched; ${hintFor([...new Set(changes.map(({ name }) => name))])}`;
+  const allowable = new Set(changes.flatMap(({ name, ofTenant }) => (ofTenant ? [] : name)));
+  const hint = `nothing was touched; ${allowable.size === 0 ? "leave the schema out: the search_path leads to the tenant's own" : hintFor([...allowable])}`;
   const problems = changes.map(({ message }) => message);
   throw new ProblemsError("OUTSIDE_SCHEMA", "a tenant's migrations reach outside of the tenant's schema", problems, {
     hint,

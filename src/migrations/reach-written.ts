@@ -25,6 +25,8 @@ export interface WrittenScope extends Reach {
 export interface WrittenChange {
   message: string;
   name: string;
+  /** It is in a tenant's schema, which nobody should allow. */
+  ofTenant: boolean;
 }
 
 /** What a statement does to something that it names with a schema: refused, something to know of, or fine. */
@@ -60,15 +62,20 @@ export async function writtenChanges(prepared: PreparedSql, scope: WrittenScope)
   const left = found.filter(
     ({ one, statement }) => !mayChange(names, one.mention?.schema, one.name) && !isAllowed(statement, allowed),
   );
-  return left.map(({ one, statement }) => ({ name: one.name, message: messageOf(one, statement) }));
+  return left.map(({ one, statement }) => ({
+    name: one.name,
+    message: messageOf(one, statement),
+    ofTenant: scope.tenantSchemas.has(one.mention?.schema ?? ""),
+  }));
 }
 
 function messageOf({ verb, name, mention }: Touched, { origin }: Statement<Origin>): string {
-  if (origin === undefined) return `${verb} ${name}`;
+  const words = `a tenant's migration ${verb} ${name}`;
+  if (origin === undefined) return words;
   const { section, statement } = origin;
   const place = placesIn(section.text, unitsIn(section.text), statement.start, statement.end);
   const { file, line } = placeOf(origin, mention === undefined ? 0 : place(mention) - statement.start);
-  return `${verb} ${name} (${file}:${line})`;
+  return `${words} (${file}:${line})`;
 }
 
 async function allowancesOf({ migration }: Pick<Prepared, "migration">): Promise<Allowances> {
