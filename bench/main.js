@@ -9,6 +9,7 @@ import * as limit from "./scenarios/limit.js";
 import * as memory from "./scenarios/memory.js";
 import * as newMigration from "./scenarios/new-migration.js";
 import * as nothingPending from "./scenarios/nothing-pending.js";
+import * as refresh from "./scenarios/refresh.js";
 import * as registry from "./scenarios/registry.js";
 import * as runtime from "./scenarios/runtime.js";
 import * as startup from "./scenarios/startup.js";
@@ -23,6 +24,7 @@ const scenarios = [
   createTenant,
   growth,
   registry,
+  refresh,
   memory,
   runtime,
   startup,
