@@ -3,7 +3,7 @@
 import { rightPattern } from "../config/shape.js";
 import type { Client, Database } from "../database/database.js";
 import { identifier, literal, qualified } from "../database/quote.js";
-import { sharedRole, tenantLogin, tenantRole } from "../database/roles.js";
+import { sharedRole, tenantLogins, tenantRole } from "../database/roles.js";
 import { beginStatements, newToken, readCatalog } from "../database/transaction.js";
 import { TenantctlError } from "../errors.js";
 import { ledgerTable } from "../migrations/ledger.js";
@@ -66,7 +66,7 @@ export async function verifyIsolation(
   const watched: Watched = {
     schemas: all.map(({ schema }) => schema),
     roles: all.map(roleOf),
-    logins: all.map(({ schema }) => tenantLogin(isolation.database, schema)),
+    logins: all.flatMap(({ schema }) => tenantLogins(isolation.database, schema)),
     sharedRole: sharedRole(isolation.database),
     appRole: fleet.config.appRole,
     sharedSchemas: fleet.config.sharedSchemas,
@@ -74,8 +74,7 @@ export async function verifyIsolation(
   };
   const others = new Set([...watched.roles, ...watched.logins]);
   for (const tenant of selected) {
-    others.delete(roleOf(tenant));
-    others.delete(tenantLogin(isolation.database, tenant.schema));
+    for (const role of [roleOf(tenant), ...tenantLogins(isolation.database, tenant.schema)]) others.delete(role);
   }
   const look = async (client: Client) => {
     // The server guesses that there is hardly anything of all this, and would go through everything for each tenant.
