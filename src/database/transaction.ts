@@ -45,21 +45,36 @@ export function beginStatements(database: Database, settings: TransactionSetting
   ];
 }
 
-// What is the connection's own, or a pooler's business, and what can't be reset within a transaction.
-const kept =
-  "'client_encoding', 'application_name', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable'";
+// What is the connection's own, or a pooler's business, and what we know the transaction by.
+const kept = "application_name,client_encoding,tenantctl.token,tenantctl.mark";
 
 /**
- * What somebody's SQL took on for itself, a role, temporary tables or settings, is neither for what we write after it nor for the next tenant.
+ * What somebody's SQL took on for itself is neither for what we write after it nor for the next tenant: a role, temporary tables, settings, of
+ * which no catalog lists those of applications (`app.tenant`), cursors, prepared statements, channels and the session's advisory locks.
  * Settings are the server's own after this, ours too: they are to be made again.
  */
 export const tidyTexts: readonly string[] = [
+  "reset session authorization",
   "reset role",
   "discard temp",
-  `do $tidy$ declare setting text; begin
-    for setting in select s.name from pg_catalog.pg_settings s where s.source = 'session' and s.name not in (${kept}) loop
-      execute pg_catalog.format('reset %I', setting);
+  `do $tidy$ declare
+    names text[] := '{${kept}}';
+    were text[] := array(select pg_catalog.current_setting(n, true) from pg_catalog.unnest(names) with ordinality u(n, at) order by at);
+    item text;
+  begin
+    reset all;
+    for at in 1 .. pg_catalog.array_length(names, 1) loop
+      if pg_catalog.current_setting(names[at], true) is distinct from were[at] then
+        perform pg_catalog.set_config(names[at], were[at], names[at] like 'tenantctl.%');
+      end if;
     end loop;
+    for item in select pg_catalog.format('close %I', c.name) from pg_catalog.pg_cursors c
+        where c.is_holdable or c.name <> '' and c.name not like '<unnamed%' and c.name not like 'tenantctl\\_%'
+      union all select pg_catalog.format('deallocate %I', p.name) from pg_catalog.pg_prepared_statements p where p.from_sql loop
+      execute item;
+    end loop;
+    unlisten *;
+    perform pg_catalog.pg_advisory_unlock_all();
   end $tidy$`,
 ];
 

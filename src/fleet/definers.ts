@@ -25,6 +25,12 @@ const definers = `select distinct coalesce(t.role, s.name) as role, p.name as ob
   from ${callers(`p.prosecdef and not ${trigger} and not ${ofExtension("pg_proc", "p.oid")}`)} join power w on w.owner = p.proowner
   where ${callable} and ${powerful}`;
 
+// What it takes on is asked of whoever logged in, and the application may become every tenant.
+const roled = `select distinct coalesce(t.role, s.name) as role, p.name as object, 'EXECUTE' as privilege, 'function setting role' as how,
+    format('alter routine %s reset role', p.oid::regprocedure) as hint
+  from ${callers("exists (select from unnest(p.proconfig) c where c like 'role=%' and c <> 'role=none')")}
+  where ${callable} and t.role is distinct from (select substr(c, 6) from unnest(p.proconfig) c where c like 'role=%')`;
+
 // Of such a language only a superuser makes functions: they are bound by no rights, or do what the server's own user may. Those of
 // extensions are their makers' to answer for.
 const untrusted = `select distinct coalesce(t.role, s.name) as role, p.name as object, 'EXECUTE' as privilege, 'untrusted language' as how,
@@ -76,4 +82,4 @@ const eventTriggers = `select coalesce(t.role, s.name, 'PUBLIC') as role, 'event
   where e.evtenabled <> 'D' and (t.nsp is not null or s.oid is not null)`;
 
 /** Each with what `baseOf` begins. */
-export const definerRights: readonly string[] = [definers, untrusted, temporary, borrowed, eventTriggers];
+export const definerRights: readonly string[] = [definers, roled, untrusted, temporary, borrowed, eventTriggers];

@@ -3,7 +3,7 @@
 import type { Database } from "../database/database.js";
 import { loginMarkOf, loginMarkText } from "../database/own-roles.js";
 import { identifier, literal } from "../database/quote.js";
-import { tenantLogins } from "../database/roles.js";
+import { tenantLogins, tenantRole } from "../database/roles.js";
 import { endSessions } from "../database/sessions.js";
 import { withTransaction } from "../database/transaction.js";
 import type { Tenant, TenantState } from "../registry/registry.js";
@@ -15,16 +15,20 @@ interface FoundLogin {
   login: string;
   canLogin: boolean;
   comment: string | null;
+  /** The roles whose rights it has. One that was dropped and stays, since it owns something, has none. */
+  roles: string[];
 }
 
 /**
  * Sees to it that the logins of tenants that are not active can't connect, and ends their sessions; and that those of active ones can again, where LOGIN was taken
- * for that. One look, where all is as it should be.
+ * for that and it still is a login of theirs. One look, where all is as it should be.
  */
 export async function settleLogins(fleet: Fleet, database: Database, tenants: readonly Standing[]): Promise<void> {
   const { rows } = await database.withClient((client) =>
     client.query<FoundLogin>(
-      `select rolname as login, rolcanlogin as "canLogin", shobj_description(oid, 'pg_authid') as comment from pg_roles
+      `select rolname as login, rolcanlogin as "canLogin", shobj_description(oid, 'pg_authid') as comment,
+         array(select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = pg_roles.oid) as roles
+       from pg_roles
        where rolname ~ '^login2?_.*_[0-9a-f]{16}$'`,
     ),
   );
@@ -37,11 +41,16 @@ export async function settleLogins(fleet: Fleet, database: Database, tenants: re
     }
 }
 
-async function settle(fleet: Fleet, database: Database, { name, state }: Standing, found: FoundLogin): Promise<void> {
-  const { login, canLogin, comment } = found;
+async function settle(
+  fleet: Fleet,
+  database: Database,
+  { name, schema, state }: Standing,
+  { login, canLogin, comment, roles }: FoundLogin,
+): Promise<void> {
   const mark = loginMarkOf(comment);
   const off = state !== "active";
-  if (off ? !canLogin : canLogin || !mark?.off) return;
+  const isTheirs = roles.includes(tenantRole(database.capabilities.database, schema));
+  if (off ? !canLogin : canLogin || !mark?.off || !isTheirs) return;
   await withTransaction(database, async (client) => {
     await client.query(`alter role ${identifier(login)} ${off ? "nologin" : "login"}`);
     // One without a comment gets the earliest time: it was made before there were any.

@@ -24,6 +24,13 @@ export interface Whose {
   running: Iterable<string>;
 }
 
+/** Whether any of these migrations changes something that it names with a schema: then it matters whose that is. */
+export function namesSchemas(prepared: readonly Prepared[]): boolean {
+  const touches = (one: Prepared) =>
+    one.kind === "sql" && one.statements.some(({ origin }) => (origin?.statement.touches.length ?? 0) > 0);
+  return prepared.some(touches);
+}
+
 /**
  * Makes sure, before anything is touched, that none of these migrations says that it changes what is not its tenant's own.
  * @throws ProblemsError OUTSIDE_SCHEMA with each change, its file and line.

@@ -5,8 +5,8 @@ export interface Watched {
   schemas: readonly string[];
   /** The tenants' roles, as the schemas are ordered. */
   roles: readonly string[];
-  /** What the tenants' two login roles would be called, in the same order. */
-  logins: readonly (readonly [string, string])[];
+  /** What the tenants' login roles would be called, two for each, in the same order. */
+  logins: readonly string[];
   sharedRole: string;
   appRole: string | undefined;
   sharedSchemas: readonly string[];
@@ -30,12 +30,12 @@ export const predefined = (role: string): string =>
 // `closed`: tenants' schemas. `open`: shared ones, and all others that suspects may use. `private`: the rest.
 // `object`: all that is in them. `above`: who the application's role may become besides tenants' roles.
 const common = `with recursive t as (
-    select w.schema, w.role, w.login, w.login2, n.oid as nsp, n.nspowner as owner, r.oid as rol
-    from unnest($1::text[], $2::text[], $6::text[], $8::text[]) w(schema, role, login, login2) left join pg_namespace n on n.nspname = w.schema left join pg_roles r on r.rolname = w.role
+    select w.schema, w.role, w.at, n.oid as nsp, n.nspowner as owner, r.oid as rol
+    from unnest($1::text[], $2::text[]) with ordinality w(schema, role, at) left join pg_namespace n on n.nspname = w.schema left join pg_roles r on r.rolname = w.role
   ), known as (
     select rol as oid, role as name, quote_ident(role) as quoted, nsp, 'tenant' as kind from t where rol is not null
-    union all select r.oid, r.rolname, quote_ident(r.rolname), t.nsp, 'login' from t join pg_roles r on r.rolname = t.login
-    union all select r.oid, r.rolname, quote_ident(r.rolname), t.nsp, 'login' from t join pg_roles r on r.rolname = t.login2
+    union all select r.oid, r.rolname, quote_ident(r.rolname), t.nsp, 'login' from t
+      join unnest($6::text[]) with ordinality l(name, at) on (l.at + 1) / 2 = t.at join pg_roles r on r.rolname = l.name
     union all select oid, rolname, quote_ident(rolname), null, 'shared' from pg_roles where rolname = $3
     union all select oid, rolname, quote_ident(rolname), null, 'app' from pg_roles where rolname = $4
     union all select 0, 'PUBLIC', 'public', null, 'public'
@@ -96,9 +96,8 @@ const powers = (version: number) => `, heir as (
 /** What all questions begin with. */
 export const baseOf = (version: number): string => common + powers(version);
 
-/** Its parameters, $1 to $8. */
+/** Its parameters, $1 to $7. */
 export function valuesOf(watched: Watched): unknown[] {
   const { schemas, roles, logins, sharedRole, appRole, sharedSchemas, registryTable } = watched;
-  const [first, second] = [0, 1].map((at) => logins.map((pair) => pair[at]));
-  return [schemas, roles, sharedRole, appRole ?? null, sharedSchemas, first, registryTable ?? null, second];
+  return [schemas, roles, sharedRole, appRole ?? null, sharedSchemas, logins, registryTable ?? null];
 }

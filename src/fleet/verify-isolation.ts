@@ -66,16 +66,15 @@ export async function verifyIsolation(
   const watched: Watched = {
     schemas: all.map(({ schema }) => schema),
     roles: all.map(roleOf),
-    logins: all.map(({ schema }) => tenantLogins(isolation.database, schema)),
+    logins: all.flatMap(({ schema }) => tenantLogins(isolation.database, schema)),
     sharedRole: sharedRole(isolation.database),
     appRole: fleet.config.appRole,
     sharedSchemas: fleet.config.sharedSchemas,
     registryTable: registry !== undefined && "table" in registry ? registry.table : undefined,
   };
-  const others = new Set([...watched.roles, ...watched.logins.flat()]);
+  const others = new Set([...watched.roles, ...watched.logins]);
   for (const tenant of selected) {
-    others.delete(roleOf(tenant));
-    for (const login of tenantLogins(isolation.database, tenant.schema)) others.delete(login);
+    for (const role of [roleOf(tenant), ...tenantLogins(isolation.database, tenant.schema)]) others.delete(role);
   }
   const look = async (client: Client) => {
     // The server guesses that there is hardly anything of all this, and would go through everything for each tenant.

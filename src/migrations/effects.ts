@@ -92,10 +92,25 @@ function verbOf(kind: string, effect: Effect): string {
   return kind.startsWith("Create") || kind === "ViewStmt" ? "creates" : "changes";
 }
 
-// What is in no schema and takes objects of all schemas along.
+// What is in no schema, by the words of reach-locks.ts.
+const globals: Readonly<Record<string, string>> = {
+  PUBLICATION: "publication",
+  FOREIGN_SERVER: "server",
+  FDW: "foreign data wrapper",
+  EVENT_TRIGGER: "event trigger",
+  LANGUAGE: "language",
+  ACCESS_METHOD: "access method",
+};
+
+// What is in no schema, and may take objects of all schemas along.
 function acrossSchemas(kind: string, node: Node): string[] {
   if (kind === "DropStmt" && kindOf(node) === "EXTENSION")
     return strings(node.objects).map((name) => nameOf(null, name, "extension"));
+  const global = globals[kindOf(node) ?? ""];
+  if (global !== undefined && ["DropStmt", "RenameStmt", "AlterOwnerStmt"].includes(kind)) {
+    const named = [strings(node.objects), strings([node.object]), text(node.subname)].find(({ length }) => length > 0);
+    return (named ?? []).map((name) => nameOf(null, name, global));
+  }
   if (kind === "DropdbStmt") return [nameOf(null, String(node.dbname), "database")];
   if (kind !== "DropOwnedStmt" && kind !== "ReassignOwnedStmt") return [];
   return [node.roles].flat().map((role) => {
@@ -135,9 +150,12 @@ function alone(schema: string): SchemaMention {
   return { schema, name: undefined, location: undefined, quoted: false };
 }
 
+function text(value: unknown): string[] {
+  return typeof value === "string" ? [value] : [];
+}
+
 // Schemas that are changed themselves, or that something is moved into.
 function schemasOf(kind: string, node: Node): string[] {
-  const text = (value: unknown) => (typeof value === "string" ? [value] : []);
   switch (kind) {
     case "AlterObjectSchemaStmt":
       return text(node.newschema);

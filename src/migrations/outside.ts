@@ -21,7 +21,7 @@ import {
 } from "./ledger.js";
 import { endTenantsSessions, lockedBy, lockedByTenant } from "./lock.js";
 import type { Direction, PreparedSql } from "./prepare.js";
-import { type ReachCheck, reachCheck, requireOwn } from "./reach-check.js";
+import { type ReachCheck, reachCheck, requireOwn, requireOwnUnlocked } from "./reach-check.js";
 import { migrationPath, NoAnswer, type Target } from "./transaction.js";
 
 /**
@@ -85,6 +85,7 @@ async function runStatement(
 ): Promise<void> {
   const { transactional = true, changes = [] } = statement.origin?.statement ?? {};
   const confined = statement.origin?.statement.confined ?? false;
+  await requireOwnUnlocked(client, target, statement);
   const check = transactional ? reachCheck(target, [{ ...prepared, confined, statements: [statement] }]) : undefined;
   if (check === undefined) await requireOwn(client, target, statement, changes);
   else if (await runChecked(client, statement, check).catch(alone)) return;

@@ -1,6 +1,6 @@
 // The migrations room: statements of which the text alone tells what they do: plain DDL, and what can't be within a transaction.
 
-import { strings } from "./lint-names.js";
+import { kindOf, strings } from "./lint-names.js";
 import { outsideOnly } from "./lint-rules.js";
 import { type Node, visit } from "./walk.js";
 
@@ -65,7 +65,7 @@ function madeBy(kind: string, node: Node): Node {
 
 /** Whether a statement can be within a transaction. DO and CALL may commit by themselves: of CALL nobody knows. */
 export function isTransactional(kind: string, node: Node, text: string): boolean {
-  if (kind === "DoStmt") return !/\b(commit|rollback|call)\b/i.test(text);
+  if (kind === "DoStmt") return !/\b(commit|rollback|call)\b/i.test(text.replaceAll(/--.*|\/\*[\s\S]*?\*\//g, ""));
   const never = ["CallStmt", "VariableSetStmt", "VariableShowStmt", "TransactionStmt"];
   return !never.includes(kind) && outsideOnly(kind, node) === undefined;
 }
@@ -81,4 +81,38 @@ export function changesAlone(kind: string, node: Node): { schema: string | undef
   if (kind !== "IndexStmt" && kind !== "AlterTableStmt") return [];
   const { schemaname, relname } = (node.relation ?? {}) as Node;
   return typeof relname === "string" ? [{ schema: schemaname as string | undefined, name: relname }] : [];
+}
+
+/** Something that is changed without a lock on it, and named without a schema. */
+export interface Unlocked {
+  catalog: string;
+  /** What its columns in the catalog begin with. */
+  prefix: string;
+  name: string;
+}
+
+const unlocked: Readonly<Record<string, { catalog: string; prefix: string; field: string }>> = {
+  AlterFunctionStmt: { catalog: "pg_proc", prefix: "pro", field: "func" },
+  AlterDomainStmt: { catalog: "pg_type", prefix: "typ", field: "typeName" },
+  AlterTypeStmt: { catalog: "pg_type", prefix: "typ", field: "typeName" },
+  AlterStatsStmt: { catalog: "pg_statistic_ext", prefix: "stx", field: "defnames" },
+  AlterCollationStmt: { catalog: "pg_collation", prefix: "coll", field: "collname" },
+  AlterTSDictionaryStmt: { catalog: "pg_ts_dict", prefix: "dict", field: "dictname" },
+  AlterTSConfigurationStmt: { catalog: "pg_ts_config", prefix: "cfg", field: "cfgname" },
+};
+const ofTypes = ["TYPE", "DOMAIN", "DOMCONSTRAINT"];
+
+/** What a statement changes and leaves no lock on that would tell of it, where it names no schema: it may be found in a shared one. */
+export function changesUnlocked(kind: string, node: Node): Unlocked[] {
+  const renamesType = ["RenameStmt", "AlterOwnerStmt", "AlterObjectSchemaStmt"].includes(kind);
+  const found =
+    renamesType && ofTypes.includes(kindOf(node) ?? "")
+      ? { catalog: "pg_type", prefix: "typ", field: "object" }
+      : unlocked[kind];
+  if (found === undefined) return [];
+  const value = node[found.field];
+  const { List, TypeName, objname } = (value ?? {}) as { List?: unknown; TypeName?: Node; objname?: unknown };
+  const names = [value, List, TypeName?.names, objname].map(strings).find(({ length }) => length > 0) ?? [];
+  const [name] = names;
+  return name === undefined || names.length > 1 ? [] : [{ catalog: found.catalog, prefix: found.prefix, name }];
 }

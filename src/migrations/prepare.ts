@@ -28,8 +28,6 @@ export interface PreparedSql {
   confined: boolean;
   /** It says when constraints are checked, or may do so. */
   setsConstraints: boolean;
-  /** It may move an object from one schema to another. */
-  moves: boolean;
   /** Names of temporary tables that it makes. */
   temporary: string[];
   /** What takes back what it does to the session. */
@@ -115,7 +113,6 @@ async function prepareSql(migration: SqlMigration, direction: Direction): Promis
     plain: parsed.plain,
     confined: parsed.statements?.every((statement) => statement.confined) ?? false,
     setsConstraints: parsed.setsConstraints,
-    moves: /set\s+schema/i.test(section.text),
     temporary: parsed.temporary,
     tidyTexts: [...new Set(parsed.tidyTexts)],
     indexScans: parsed.indexScans,

@@ -26,7 +26,6 @@ export function reachCheck(target: Target, prepared: readonly Prepared[]): Reach
   const suspicious = prepared.filter((one) => one.kind === "module" || !one.confined);
   if (reach === undefined || prepared.length === 0) return undefined;
   if (suspicious.length === 0 && sharedSchemas.length === 0) return undefined;
-  const moved = prepared.some((one) => one.kind === "module" || one.moves);
   let onlooker: Onlooker | undefined;
   return {
     async begin({ queue }) {
@@ -34,7 +33,9 @@ export function reachCheck(target: Target, prepared: readonly Prepared[]): Reach
       if (onlooker === undefined) await queue(...cursorTexts().map((text) => ({ text })));
     },
     async finish(transaction) {
-      const found = await suspects(transaction, suspectsText(target.tenant.schema, reach.shared, moved));
+      // What was put off to the commit would be done after we looked.
+      await transaction.queue({ text: "set constraints all immediate" });
+      const found = await suspects(transaction, suspectsText(target.tenant.schema, reach.shared));
       if (found.length === 0) return;
       const { client } = transaction;
       const before = onlooker === undefined ? fromCursors(client) : fromOnlooker(onlooker);
@@ -157,15 +158,43 @@ export async function requireOwn(
   { origin }: Statement<Origin>,
   names: readonly { schema: string | undefined; name: string }[],
 ): Promise<void> {
-  const { reach, tenant } = target;
-  if (reach === undefined || names.length === 0 || origin === undefined) return;
+  if (target.reach === undefined || names.length === 0 || origin === undefined) return;
   const paths = names.map(({ schema, name }) => (schema === undefined ? identifier(name) : qualified(schema, name)));
   const { rows } = await client.query<{ oid: string }>(
     "select pg_catalog.to_regclass(n)::oid::text as oid from pg_catalog.unnest($1::text[]) n where pg_catalog.to_regclass(n) is not null",
     [paths],
   );
-  if (rows.length === 0) return;
-  const places = await client.query<Place>(placesText(["pg_class"], list(rows.map(({ oid }) => oid))));
+  const oids = rows.map(({ oid }) => oid);
+  if (oids.length > 0) await refusePlaces(client, target, origin, placesText(["pg_class"], list(oids)));
+}
+
+/**
+ * Looks up where the names lead that a statement changes without a lock which would tell of it.
+ * @throws MigrationFailure OUTSIDE_SCHEMA.
+ */
+export async function requireOwnUnlocked(client: Client, target: Target, statement: Statement<Origin>): Promise<void> {
+  const { origin } = statement;
+  if (!mayLeadElsewhere(target, statement) || origin === undefined) return;
+  for (const { catalog, prefix, name } of origin.statement.unlocked) {
+    const { rows } = await client.query<{ oid: string }>(
+      `select o.oid::text as oid from pg_catalog.unnest(pg_catalog.current_schemas(true)) with ordinality s(name, at)
+       join pg_catalog.pg_namespace n on n.nspname = s.name
+       join pg_catalog.${catalog} o on o.${prefix}namespace = n.oid and o.${prefix}name = $1 order by s.at limit 1`,
+      [name],
+    );
+    const [first] = rows;
+    if (first !== undefined) await refusePlaces(client, target, origin, placesText([catalog], list([first.oid])));
+  }
+}
+
+/** Whether a statement has names that have to be looked up before it is run. */
+export function mayLeadElsewhere({ reach, sharedSchemas }: Target, { origin }: Statement<Origin>): boolean {
+  return reach !== undefined && sharedSchemas.length > 0 && (origin?.statement.unlocked.length ?? 0) > 0;
+}
+
+async function refusePlaces(client: Client, target: Target, origin: Origin, text: string): Promise<void> {
+  const { reach = { shared: [], mayChange: [] }, tenant } = target;
+  const places = await client.query<Place>(text);
   const allowed = await allowedAt(origin);
   const changes = places.rows
     .filter((place) => !isFree(place, tenant.schema, { ...reach, mayChange: [...reach.mayChange, ...allowed] }))

@@ -27,10 +27,10 @@ export interface Place {
 /**
  * Lists the suspects, on the connection whose transaction it is. Reads of all kinds pass, and row changes in shared schemas; most
  * transactions hold nothing that is left.
- * @param moved also looks at the tenant's own relations: one that was moved into its schema was somebody else's.
+ * The tenant's own relations are suspects where they seem to have been moved into its schema: what says where such a one is is younger than
+ * what was made with it and never changes, its system columns.
  */
-export function suspectsText(schema: string, shared: readonly string[], moved: boolean): string {
-  const own = moved ? [] : [literal(schema)];
+export function suspectsText(schema: string, shared: readonly string[]): string {
   const schemas = (list: readonly string[]) =>
     `(select coalesce(array_agg(n.oid), '{}') from pg_catalog.pg_namespace n where n.nspname in (${list.join(", ")}))`;
   // Looked up row by row, by pg_class's index: a join could read all of pg_class, in which every tenant's tables are.
@@ -39,7 +39,10 @@ export function suspectsText(schema: string, shared: readonly string[], moved: b
     left join lateral (select c.relnamespace, c.relkind from pg_catalog.pg_class c where c.oid = l.relation offset 0) c on true
     where l.pid = pg_catalog.pg_backend_pid() and l.locktype in ('relation', 'object') and l.database <> 0
       and l.mode not in ('AccessShareLock', 'RowShareLock') and (l.classid is null or l.mode <> 'ShareUpdateExclusiveLock')
-      and (c.relnamespace is null or c.relnamespace <> all (${schemas(["'pg_catalog'", "'pg_toast'", ...own])} || pg_catalog.pg_my_temp_schema()))
+      and (c.relnamespace is null or c.relnamespace <> all (${schemas(["'pg_catalog'", "'pg_toast'", literal(schema)])} || pg_catalog.pg_my_temp_schema())
+        or l.mode = 'AccessExclusiveLock' and c.relnamespace = any (${schemas([literal(schema)])} || '{}'::pg_catalog.oid[]) and exists (select from pg_catalog.pg_depend d
+          where d.classid = 1259 and d.objid = l.relation and d.objsubid = 0 and d.refclassid = 2615 and d.xmin <> coalesce((select a.xmin
+            from pg_catalog.pg_attribute a where a.attrelid = l.relation and a.attnum = case when c.relkind in ('v', 'c') then 1 else -1 end), '0'::pg_catalog.xid)))
       and (c.relkind is null or l.mode <> 'RowExclusiveLock' or c.relkind <> 'S' and c.relnamespace <> all (${schemas([literal(schema), ...shared.map(literal)])} || '{}'::oid[]))`;
 }
 

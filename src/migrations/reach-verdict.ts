@@ -29,7 +29,13 @@ const analyzed = [...tables, "m", "f"];
 const indexes = ["i", "I"];
 const partsOfTables = ["pg_constraint", "pg_trigger", "pg_rewrite", "pg_policy", "pg_attrdef", "pg_publication_rel"];
 /** Locks of a statement that leaves a table as it was, but for statistics, comments, or a foreign key that leads to it. */
-const weighed = ["ShareUpdateExclusiveLock", "ShareRowExclusiveLock", "AccessExclusiveLock"];
+const weighed = [
+  "ShareUpdateExclusiveLock",
+  "ShareLock",
+  "ShareRowExclusiveLock",
+  "ExclusiveLock",
+  "AccessExclusiveLock",
+];
 
 /** Whether it decides whether the table is what it was. */
 export function isWeighed({ catalog, mode }: Suspect): boolean {

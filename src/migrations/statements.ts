@@ -4,7 +4,7 @@ import { identifier } from "../database/quote.js";
 import { cascades, type Touched, touched } from "./effects.js";
 import { scansIndexes } from "./index-scans.js";
 import { lineAndColumnIn, unitsIn } from "./places.js";
-import { changesAlone, isPlain, isTransactional, temporaryName } from "./plain.js";
+import { changesAlone, changesUnlocked, isPlain, isTransactional, temporaryName, type Unlocked } from "./plain.js";
 import type { Section } from "./sections.js";
 import { type Node, visit } from "./walk.js";
 
@@ -22,11 +22,14 @@ export interface SectionStatement {
   touches: Touched[];
   /** Of what can't be within a transaction: the relations that it changes, as it names them. */
   changes: { schema: string | undefined; name: string }[];
+  /** What it changes without a schema before its name and without a lock that would tell of it. */
+  unlocked: Unlocked[];
 }
 
 /** A statement of which nothing is known but where it is. */
 export function unknownStatement(start: number, end: number): SectionStatement {
-  return { start, end, buildsIndex: undefined, transactional: true, confined: false, touches: [], changes: [] };
+  const nothing = { touches: [], changes: [], unlocked: [] };
+  return { start, end, buildsIndex: undefined, transactional: true, confined: false, ...nothing };
 }
 
 export interface ParsedSection {
@@ -125,6 +128,7 @@ export async function parseSection(section: Section): Promise<ParsedSection> {
       transactional: isTransactional(kind, node, section.text.slice(start, end)),
       confined: isPlain(kind, node) && !cascades(kind, node) && touches.length === 0,
       changes: changesAlone(kind, node),
+      unlocked: changesUnlocked(kind, node),
     };
   });
   return parsed;
@@ -153,12 +157,8 @@ export function refuse(kind: string, node: Node, transaction: boolean): string |
   return undefined;
 }
 
-// Settings, prepared statements and the like belong to the session, which goes on to other tenants, or, behind a pooler,
-// to other clients.
+// Settings belong to the session, which goes on to other tenants, or, behind a pooler, to other clients.
 function tidy(kind: string, node: Node): string[] {
-  if (kind === "PrepareStmt") return ["deallocate all"];
-  if (kind === "ListenStmt") return ["unlisten *"];
-  if (kind === "DeclareCursorStmt") return ["close all"];
   if (kind !== "VariableSetStmt" || node.is_local === true || node.name === undefined) return [];
   if (node.kind === "VAR_SET_MULTI") {
     const characteristics = ["isolation", "read_only", "deferrable"];

@@ -7,6 +7,7 @@ import type { Migration } from "./files.js";
 import { deleteRowText, insertRowText, startText } from "./ledger.js";
 import { loadUmzug } from "./load-umzug.js";
 import type { Direction, Prepared, PreparedModule, PreparedSql, Preparer } from "./prepare.js";
+import { mayLeadElsewhere, requireOwnUnlocked } from "./reach-check.js";
 import { migrationPath, settingsOf, type Target, type TenantTransaction } from "./transaction.js";
 
 const { MigrationError, Umzug } = loadUmzug();
@@ -87,7 +88,13 @@ async function runSql(target: Target, transaction: TenantTransaction, prepared: 
   if (prepared.temporary.length > 0) await refuseShadows(target, transaction, prepared);
   // What could not be split can't be told apart from what follows it: it travels alone.
   if (!prepared.readable) await transaction.flush();
-  await transaction.queue(...prepared.statements);
+  for (const statement of prepared.statements) {
+    if (mayLeadElsewhere(target, statement)) {
+      await transaction.flush();
+      await requireOwnUnlocked(transaction.client, target, statement);
+    }
+    await transaction.queue(statement);
+  }
   if (prepared.readable) return;
   await transaction.flush();
   await transaction.assertOurs().catch((error: unknown) => Promise.reject(moduleFailure(prepared.migration, error)));

@@ -1,6 +1,6 @@
 // Migrations as people have written them: what reaches out of a tenant's schema is refused before anything is touched, and settings end with their migration.
 import { describe, expect, test } from "vitest";
-import { type Fleet, lint, migrate, planMigrate } from "../../src/fleet/index.js";
+import { createTenant, type Fleet, lint, migrate, planMigrate } from "../../src/fleet/index.js";
 import { createDatabase, servers } from "../support/database.ts";
 import type { ProjectContents } from "../support/project.ts";
 import { tablesIn, tenantsNamed, testFleet } from "./fleet.ts";
@@ -47,6 +47,22 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     expect(await migrate(fleet, {})).toMatchObject({ ok: true });
     const [server] = await database.query("select current_setting('work_mem') as value");
     expect(await database.query("select value from t1.then_it_was")).toEqual([server]);
+  });
+
+  test("a new tenant's migration gives nobody a right on another tenant's table", async () => {
+    const { fleet, database } = await opened({
+      migrations: { "1_a.sql": "create table a ()" },
+      tenants: tenantsNamed("t1"),
+    });
+    await migrate(fleet, {});
+    const { fleet: next } = await testFleet(database, {
+      migrations: { "1_a.sql": "create table a (); grant select on t1.a to public" },
+      tenants: tenantsNamed("t1"),
+    });
+    await expect(createTenant(next, { name: "t2" })).rejects.toMatchObject({
+      code: "OUTSIDE_SCHEMA",
+      problems: [expect.stringContaining("changes the rights of t1.a")],
+    });
   });
 
   test("SET CONSTRAINTS ends with its migration: the next one's rows are checked at once", async () => {

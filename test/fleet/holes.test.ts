@@ -1,6 +1,6 @@
 // Each hole that somebody can make between tenants is found and named by verify-isolation; and a fleet without one is silent.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { sharedRole, tenantLogin } from "../../src/database/roles.js";
+import { sharedRole, tenantLogin, tenantLogins } from "../../src/database/roles.js";
 import { migrate, type Verification, verifyIsolation } from "../../src/fleet/index.js";
 import { createDatabase, servers, type TestDatabase } from "../support/database.ts";
 import { type IsolatedFleet, isolatedFleet } from "./isolated.ts";
@@ -397,6 +397,20 @@ const holes: Hole[] = [
     ],
   },
   {
+    name: "another tenant's rights for the login that was made last",
+    plant:
+      "create role $second login; grant $38 to $second; grant usage on schema t39 to $second; grant select on t39.notes to $second",
+    found: [
+      ["$second USAGE t39 grant", "revoke usage on schema t39 from $second"],
+      ["$second SELECT t39.notes grant", "revoke select on table t39.notes from $second"],
+    ],
+  },
+  {
+    name: "a function that takes on another tenant's role",
+    plant: "create function t38.peep() returns bigint language sql set role = $39 as 'select count(*) from t39.notes'",
+    found: [["$38 EXECUTE t38.peep() function setting role", "alter routine t38.peep() reset role"]],
+  },
+  {
     name: "functions that the server keeps from tenants",
     plant: "grant execute on function pg_stat_reset() to $34; grant execute on function pg_ls_logdir() to public",
     found: [
@@ -471,6 +485,7 @@ describe.each(servers())("PostgreSQL $major", (server) => {
       .replaceAll("$granted", owned)
       .replaceAll("$event", `${database.name}_event`)
       .replaceAll("$former", `"${tenantLogin(database.name, "gone")}"`)
+      .replaceAll("$second", `"${tenantLogins(database.name, "t38")[1]}"`)
       .replaceAll("$owner", made.owner.name)
       .replaceAll("$app", made.app.name)
       .replace(/\$(\d+)/g, (_, number: string) => made.role(`t${number}`));

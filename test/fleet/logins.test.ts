@@ -222,6 +222,19 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     expect(await connects(database, "thor", 0, "open-sesame-2")).toBe("28000");
   });
 
+  test("a login that was dropped, and stays since it owns something, does not come back with its tenant", async () => {
+    const database = await createDatabase(server);
+    const { fleet } = await isolatedFleet(database, ["thor"]);
+    await migrate(fleet, {});
+    await createLogin(fleet, "thor", password);
+    expect(await as(database, loginUrl(database, "thor"), "select lo_create(0) > 0")).toBe("true");
+    await editTenant(fleet, "thor", { state: "suspended" });
+    expect(await dropLogin(fleet, "thor")).toMatchObject({ outcome: "stripped" });
+    await editTenant(fleet, "thor", { state: "active" });
+    await migrate(fleet, {});
+    expect(await connects(database, "thor")).toBe("28000");
+  });
+
   test("a login that is left from a former tenant is dropped before a new one is made", async () => {
     const database = await createDatabase(server);
     const { fleet, owner } = await isolatedFleet(database, ["loki"]);

@@ -31,6 +31,9 @@ create type archive.kind as enum ('a');
 create table loki.votes (id int primary key, tenantctl text);
 create table loki.tenantctl_migrations (name text);
 create publication feed;
+create foreign data wrapper wrapper; create server far foreign data wrapper wrapper;
+create domain shared.price as int;
+create function archive.adopt() returns void language plpgsql as $$ begin execute format('alter table archive.log set schema %I', current_schema()); end $$;
 create function archive.log_it() returns trigger language plpgsql as $$ begin insert into archive.log values (1, tg_op); return new; end $$;
 `;
 
@@ -130,6 +133,20 @@ const refused: [string, string, string][] = [
     run("lock table plans in access exclusive mode; alter table plans alter price type bigint"),
     "changes shared.plans",
   ],
+  [
+    "rows of another schema, by a trigger that is put off to the commit",
+    `${own}create constraint trigger t after insert on a deferrable initially deferred for each row execute function archive.log_it(); insert into a values (3, 3)`,
+    "writes rows of archive.log",
+  ],
+  [
+    "a table that is moved from there, by a function that was there",
+    `${own}select archive.adopt()`,
+    "moves archive.log",
+  ],
+  ["a shared function that is altered", "alter function note() security definer", "changes shared.note"],
+  ["a shared domain that is altered", "alter domain price add check (value > 0)", "changes shared.price"],
+  ["a shared domain's default", `${own}alter domain price set default 7`, "changes shared.price"],
+  ["a shared type that is renamed", "alter type mood rename to humour", "changes shared.mood"],
   ["an extension that is dropped", run("drop extension hstore"), "drops extension hstore"],
   ["a schema that is dropped", run("create table archive.mine (); drop schema archive cascade"), "drops archive"],
   ["a view of another schema that goes by CASCADE", run("drop table archive.log cascade"), "drops archive.log"],
@@ -197,6 +214,16 @@ const passed: [string, string][] = [
   ["a table added to a publication", `${own}do $$ begin alter publication feed add table a; end $$`],
   ["ANALYZE of everything", `${own}analyze`],
   ["LOCK of a shared table", run("lock table plans in access exclusive mode")],
+  ["LOCK of a shared table against writers", run("lock table plans in share mode; lock table plans in exclusive mode")],
+  ["a cursor beside a foreign key", "declare c cursor for select 1; create table b (p int references plans)"],
+  [
+    "domains and functions of its own that are called like shared ones",
+    "create domain price as int; alter domain price add check (value > 0); create function note() returns int language sql as 'select 1'; alter function note() stable; alter domain price rename to cost",
+  ],
+  [
+    "a foreign key that is checked at the commit",
+    `${own}create table b (n int references a deferrable initially deferred); insert into b values (7); insert into a values (7)`,
+  ],
   [
     "partitions of its own",
     "create table e (id int, at date) partition by range (at); create table e1 partition of e default; insert into e values (1, now()); alter table e detach partition e1; drop table e1",
@@ -247,6 +274,12 @@ const allowed: [string, string, string[]][] = [
 const alone: [string, string, string | undefined][] = [
   ["rows of another schema", "delete from archive.log", "writes rows of archive.log"],
   ["a drop in a DO block", "do $$ begin drop table archive.log; end $$", "drops archive.log"],
+  [
+    "a drop in a DO block that speaks of a commit",
+    "do $$ begin drop table archive.log; /* no commit */ end $$",
+    "drops",
+  ],
+  ["a shared domain", "alter domain price set default 7", "changes shared.price"],
   ["an index on a shared table", "create index concurrently i on plans (price)", "changes shared.plans"],
   ["an index of a shared table", "drop index concurrently plans_name", "changes shared.plans"],
   ["a part of a shared table", "alter table events detach partition events_2026 concurrently", "changes shared.events"],
@@ -283,6 +316,19 @@ describe.each(servers())("PostgreSQL $major", (server) => {
     database = await createDatabase(server);
     await database.query(world);
     before = await database.query(lists);
+  });
+
+  test.each([
+    ["drop publication feed", "drops publication feed"],
+    ["drop server far", "drops server far"],
+    ["alter publication feed rename to food", "changes publication feed"],
+  ])("refused where nothing is shared: %s", async (sql, what) => {
+    const reach: Reach = { shared: [], mayChange: [] };
+    const tenant = await oneTenant(database, nameOf(), { "1_a.sql": sql }, { reach });
+    await expect(tenant.migrate()).rejects.toMatchObject({
+      code: "OUTSIDE_SCHEMA",
+      message: expect.stringContaining(what),
+    });
   });
 
   describe.each([

@@ -1,5 +1,7 @@
 // What a migration does to its session ends with it: the connection goes on to other tenants.
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { openDatabase } from "../../src/database/database.js";
+import { settingsOf } from "../database/settings.ts";
 import { createDatabase, oldest } from "../support/database.ts";
 import { oneTenant } from "./tenant.ts";
 
@@ -26,6 +28,37 @@ create table a ()`,
   });
   expect(settings).toMatchObject({ timeout: "0", bodies: "on", mode: "", readonly: "off", prepared: 0 });
   expect(settings?.zone).not.toBe("Asia/Tokyo");
+});
+
+const kept = `create table kept as select current_setting('myapp.tenant', true) as setting, session_user::text as who,
+  (select count(*)::int from pg_cursors where is_holdable) as cursors, (select count(*)::int from pg_prepared_statements where from_sql) as prepared,
+  (select count(*)::int from pg_locks where locktype = 'advisory' and objid = 77 and pid = pg_backend_pid()) as locks, (select count(*)::int from pg_listening_channels()) as channels`;
+
+test("neither the next migration nor the next tenant finds what a function or a DO block left in the session", async () => {
+  const database = await createDatabase(oldest());
+  const role = await database.createRole("");
+  const files = {
+    "1_a.sql": `select set_config('myapp.tenant', 'thor', false), pg_advisory_lock(77);
+do $$ begin
+  execute 'declare c cursor with hold for select 1';
+  execute 'prepare p as select 1';
+  listen words;
+  set session authorization ${role.name};
+end $$`,
+    "2_b.sql": kept,
+  };
+  const options = { database: await openDatabase(settingsOf(database.url), { maxConnections: 1, direct: undefined }) };
+  onTestFinished(() => options.database.close());
+  const thor = await oneTenant(database, "thor", files, options);
+  expect(await thor.migrate()).toEqual(["1_a", "2_b"]);
+  const first = await oneTenant(database, "first", { "1_a.sql": files["1_a.sql"] }, options);
+  expect(await first.migrate()).toEqual(["1_a"]);
+  const loki = await oneTenant(database, "loki", { "1_b.sql": kept }, options);
+  expect(await loki.migrate()).toEqual(["1_b"]);
+  for (const schema of ["thor", "loki"]) {
+    const [row] = await database.query(`select * from ${schema}.kept`);
+    expect(row).toEqual({ setting: "", who: "postgres", cursors: 0, prepared: 0, locks: 0, channels: 0 });
+  }
 });
 
 test("a rollback outside of a transaction that stopped half way is not forgotten", async () => {
