@@ -24,8 +24,14 @@ export function checkedOut(connection: Connection, scope: Scope, turn: Turn): pg
     released ? new TenantctlError("RELEASED", "the connection was released already") : undefined;
   const refusal = () => {
     if (released) return afterRelease();
-    const now = turn.look();
-    return now === undefined || now.path === scope.path ? undefined : otherTenant();
+    let now: Scope | undefined;
+    try {
+      now = turn.look();
+    } catch (error) {
+      return error as Error; // pg's query never throws one: it would end the process that calls back
+    }
+    if (now === undefined) return scope.refusal();
+    return now.path === scope.path ? undefined : otherTenant();
   };
   const { link } = connection;
   return overlay(connection.client, {

@@ -69,6 +69,8 @@ export class Link {
   /** It is not the transaction that began with our search_path. */
   #replaced = false;
   #current: Guarded | undefined;
+  /** Why ours failed in front of a statement, for as long as the transaction that it left is open. */
+  #failure: Error | undefined;
   /** Whether what is open is a transaction that began with us. */
   #ours = false;
   /** What the server said last of its transaction. */
@@ -167,6 +169,8 @@ export class Link {
    * @param extended it is sent with values, or as a named statement.
    */
   refusal(text: string, extended: boolean): TenantctlError | undefined {
+    // Behind its end the last tenant's search_path is back, and in it nothing is set.
+    if (this.#failure !== undefined && !rollsBack.test(text)) return prefixFailed(this.#failure);
     if (this.mode === "session") return undefined;
     const { continues, calls } = shapeOf(text);
     if (continues) {
@@ -188,6 +192,12 @@ export class Link {
     return this.mode === "session" && this.status === "I" && this.#owner !== scope.path;
   }
 
+  /** Ours failed: it is no state to go on from. */
+  fail(error: Error): void {
+    this.broken = true;
+    this.#failure = error;
+  }
+
   /** A pool that others use too may give us a transaction that they left open. */
   get usable(): boolean {
     return !this.broken && (this.status === "I" || this.#ours);
@@ -201,6 +211,7 @@ export class Link {
   #ready(status: string): void {
     const done = this.#current;
     this.#current = undefined;
+    if (status === "I") this.#failure = undefined;
     this.#ours = done !== undefined && status !== "I";
     if (done === undefined) {
       this.#owner = undefined;
@@ -226,6 +237,13 @@ export class Link {
 }
 
 const readsTexts = new Set(["standard_conforming_strings", "client_encoding"]);
+
+const rollsBack = /^\s*(?:rollback|abort)(?:\s+(?:work|transaction))?\s*;?\s*$/i;
+
+function prefixFailed(cause: Error): TenantctlError {
+  const message = `the connection could not be made the tenant's, so only a rollback is sent: ${cause.message}`;
+  return new TenantctlError("TRANSACTION_BROKEN", message, { cause, hint: "roll back, or release the connection" });
+}
 
 function textContinues(message: string, hint: string): TenantctlError {
   return new TenantctlError("TEXT_CONTINUES", message, { hint });
@@ -410,9 +428,9 @@ export class Guarded implements Submittable {
     if (told.severity !== undefined) {
       this.refused = true;
       const within = told.position === undefined ? 0 : Number(told.position) - this.#shift;
-      if (within > 0) told.position = String(within);
-      // Our own part failed, rather than the reading of the whole text: whatever it is, it is no state to go on from.
-      else if (this.#ahead > 0) this.link.broken = true;
+      // Our own part failed, rather than the reading of the whole text, which comes first where it is one.
+      if (this.#ahead > 0 && (within <= 0 || this.#shift === 0)) this.link.fail(error as Error);
+      else if (within > 0) told.position = String(within);
     }
     this.#tell(this.inner.handleError, error, wire);
   }

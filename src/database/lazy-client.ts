@@ -1,6 +1,6 @@
 // The database room: a client that looks like pg's and has a connection only while it needs one, for ORMs that want clients of their own.
 
-import { AsyncResource } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import pg from "pg";
 import { TenantctlError } from "../errors.js";
@@ -12,6 +12,9 @@ type Arguments = [config: unknown, values?: unknown, callback?: unknown];
 
 /** An option of a pool that hands out clients in the context of whoever asked. */
 export const keepsContext = Symbol("keepsContext");
+
+/** Of code that began where a pool handed a client out: which time that was. */
+const handedOut = new AsyncLocalStorage<object>();
 
 interface Config {
   types?: pg.CustomTypesConfig;
@@ -33,7 +36,7 @@ export class LazyClient extends EventEmitter {
   readonly #take: () => Promise<pg.PoolClient>;
   readonly #types: pg.TypeOverrides;
   readonly #losesContext: boolean;
-  #handingOut = false;
+  #handOut: object | undefined;
   #release: unknown;
   #current: pg.PoolClient | undefined;
   #taking: Promise<pg.PoolClient> | undefined;
@@ -108,19 +111,21 @@ export class LazyClient extends EventEmitter {
   get release(): unknown {
     return this.#release;
   }
-  /** A pool sets it when it hands the client out, maybe in the context of whoever gave it back last, until the next microtask. */
+  /**
+   * A pool sets it when it hands the client out, maybe in the context of whoever gave it back last. Its callback, and all that this starts,
+   * is told by a mark from whoever awaits the client in a context of their own.
+   */
   set release(release: unknown) {
     this.#release = release;
-    this.#handingOut = true;
-    queueMicrotask(() => {
-      this.#handingOut = false;
-    });
+    if (!this.#losesContext) return;
+    this.#handOut = {};
+    handedOut.enterWith(this.#handOut);
   }
 
   async #ask(args: Arguments): Promise<unknown> {
     if (this._ending) throw new Error("Client was closed and is not queryable");
     if (!this._queryable) throw new Error("Client has encountered a connection error and is not queryable");
-    if (this.#losesContext && this.#handingOut) throw inAnothersName();
+    if (this.#handOut !== undefined && handedOut.getStore() === this.#handOut) throw inAnothersName();
     this.#asking++;
     try {
       const client = this.#current ?? (await this.#taken());

@@ -122,7 +122,8 @@ function skip(text: string, from: number, opened: string, escapes: boolean): num
   return end === -1 ? text.length : end + opened.length;
 }
 
-const continued = /(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*(?=[\n\r]))*'/y;
+// A comment is read to its line's end, never in parts: a row of dashes would be read in as many ways as it can be cut.
+const continued = /(?:[ \t\f\v]|--[^\n\r]*(?=[\n\r]))*[\n\r](?:\s|--[^\n\r]*(?=[\n\r]))*'/y;
 
 function endOfQuoted(text: string, from: number, quote: string, escapes: boolean): number {
   for (let at = from; at < text.length; at++) {

@@ -47,6 +47,9 @@ export interface Directory {
 /** Where a directory's rows come from. */
 export type Listed = Pick<Registry, "list">;
 
+/** How long a reading may take that somebody waits for: a table may be locked, and a connection lost without a word. */
+const longestReadMs = 30_000;
+
 /** The longest refreshMs that is accepted. */
 const longestRefreshMs = 300_000;
 
@@ -69,11 +72,17 @@ export async function openDirectory(
 
   // Once, not every few seconds.
   function tell(error: Error | undefined, what: string): void {
-    if (error !== undefined && error.message !== told) (options.onError ?? warn(what))(error);
+    const known = error === undefined || error.message === told;
     told = error?.message;
+    if (known) return;
+    try {
+      (options.onError ?? warn(what))(error);
+    } catch (thrown) {
+      warn("onError threw: ")(asError(thrown)); // no reading may end with it: there would be no next one
+    }
   }
-  async function read(): Promise<void> {
-    const listing = await source.list(version);
+  async function read(within = 0): Promise<void> {
+    const listing = await inTime(source.list(version), within);
     if (listing === undefined) return;
     await known.update(listing.rows);
     version = listing.version;
@@ -92,11 +101,8 @@ export async function openDirectory(
   function begin(): Promise<void> {
     next = undefined;
     beganAt = performance.now();
-    current = read().then(tellRows, (error: unknown) =>
-      tell(
-        error instanceof Error ? error : new Error(String(error)),
-        "the registry can't be read, the last one is used: ",
-      ),
+    current = read(longestReadMs).then(tellRows, (error: unknown) =>
+      tell(asError(error), "the registry can't be read, the last one is used: "),
     );
     return current;
   }
@@ -159,6 +165,20 @@ function wrongRows(problems: readonly string[]): Error | undefined {
   return new ProblemsError("REGISTRY_INVALID", problems.length === 1 ? summary : `${summary}: ${first}`, problems, {
     hint: "fix the rows; tenantctl list names all that is wrong",
   });
+}
+
+/** What comes later than in `ms` goes to nobody; 0 waits for ever. */
+async function inTime<T>(promise: Promise<T>, ms: number): Promise<T> {
+  if (ms === 0) return await promise;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms / 1000} s`)), ms).unref();
+  });
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 function warn(what: string): (error: Error) => void {

@@ -62,12 +62,22 @@ export class Known {
     this.#reading++;
     const fresh = new Map<string, Entry>();
     const recounted = new Set<Entry>();
+    let number = 0;
     for (const row of rows) {
+      number++;
       const wait = pause();
       if (wait !== undefined) await wait;
-      const text = textOf(row);
+      let text: string;
+      let failure: string | undefined;
+      try {
+        text = textOf(row);
+      } catch (error) {
+        failure = `row ${number} can't be read: ${(error as Error).message}`;
+        text = failure;
+      }
       const known = this.#entries.get(text) ?? fresh.get(text);
-      if (known === undefined) fresh.set(text, this.#read(text, row));
+      if (known === undefined)
+        fresh.set(text, failure === undefined ? this.#read(text, row) : this.#none(text, failure));
       else {
         if (known.times !== 1 || known.reading === this.#reading) recounted.add(known);
         known.times = known.reading === this.#reading ? known.times + 1 : 1;
@@ -87,6 +97,20 @@ export class Known {
     const read = readRow(row ?? {}, this.reserved);
     const hosts = read.tenant?.hosts ?? hostsOf(row);
     return { text, ...read, hosts, blocked: false, reading: this.#reading, times: 1, good: false };
+  }
+
+  #none(text: string, problem: string): Entry {
+    const problems = [problem];
+    return {
+      text,
+      tenant: undefined,
+      problems,
+      hosts: [],
+      blocked: false,
+      reading: this.#reading,
+      times: 1,
+      good: false,
+    };
   }
 
   // What new rows claim is entered first, so that it is seen who collides; then each tenant changes in one piece.

@@ -98,3 +98,9 @@ test("a text of a megabyte is read once, not once for each of its words", () => 
   const body = "create function f() returns int language sql begin atomic select 1 as atomic; end;".repeat(15_000);
   expect(shapeOf(`${body} commit; select 1`).continues).toBe(true);
 });
+
+test("a row of dashes behind a string is read once, not in all the ways in which it can be cut", () => {
+  const dashes = "-".repeat(200);
+  expect(shapeOf(`select ';' ${dashes}\nfrom t; commit; select 1`).continues).toBe(true);
+  expect(shapeOf(`select ';' ${dashes}\n'; commit; select 1'`).continues).toBe(false);
+});

@@ -5,10 +5,12 @@ import Cursor from "pg-cursor";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Link } from "../../src/database/guard.js";
 import type { Need } from "../../src/database/prefix.js";
+import { tenantRole } from "../../src/database/roles.js";
 import { isolationTexts } from "../../src/migrations/grants.js";
 import type { Tenancy } from "../../src/runtime/index.js";
 import { createTenants, openTenancy } from "../runtime/tenancy.ts";
 import { createDatabase, servers, type TestDatabase } from "../support/database.ts";
+import { whenFileEnds } from "../support/ending.ts";
 import { pgbouncerAvailable, pgbouncerNote, startPgbouncer } from "../support/pgbouncer.ts";
 
 /** How many operations in all; a person may want 100,000. */
@@ -19,6 +21,8 @@ const workers = 20;
 interface Drill {
   tenancy: Tenancy;
   isSession: boolean;
+  /** The roles that statements have, where each tenant has one. */
+  roleOf?: ((name: string) => string) | undefined;
   kysely: Kysely<{ notes: { id: number; owner: string }; log: { owner: string; writer: string } }>;
   /** Rows of other tenants that were read, and failures that nothing explains. */
   found: string[];
@@ -31,6 +35,9 @@ interface Turn extends Drill {
   /** Whoever gave these rows must be me. */
   check(rows: { owner: string }[], atLeast?: number): void;
 }
+
+/** What a session's own authorization is set to: it may all that the tests' own may. */
+const drillRole = "leak_drill";
 
 const whose = "select owner from notes where id <= 3";
 
@@ -132,7 +139,7 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
   endings: {
     weight: 15,
     async run({ tenancy, me, check }) {
-      const rows = (result: unknown) => [result as pg.QueryResult].flat().flatMap((one) => one.rows ?? []);
+      const rows = rowsOf;
       const write = `insert into log select owner, '${me}' from notes where id = 1`;
       const texts = [
         `begin; select owner from notes where id = 1; rollback; ${whose}`,
@@ -177,6 +184,60 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
         // Behind a pooler UNLISTEN holds from the end of its transaction on: names of channels are seen, what is sent there is not.
         if (isSession) for (const { channel } of channels) own(`channel ${channel}`, channel === me);
         await client.query(`listen ${me}`);
+      } finally {
+        client.release();
+      }
+    },
+  },
+  traces: {
+    weight: 10,
+    async run({ tenancy, me, found, isSession }) {
+      // What is not discarded behind a pooler is said in the README.
+      if (!isSession) return;
+      const ask = `select current_setting('drill.me', true) as setting, session_user::text as session,
+        (select string_agg(statement, ' ') from pg_prepared_statements where name like 'mine_%') as prepared,
+        (select string_agg(channel, ' ') from pg_listening_channels() channel) as channels,
+        (select string_agg(objid::text, ' ') from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and classid = 7) as locks`;
+      // A text of several statements, one, and one with values have each their own way of discarding.
+      const asked: unknown = await tenancy.query(anyOf([`begin; ${ask}; commit`, ask]), valuesOrNone()).catch(
+        (error) => (error.code === "42601" ? tenancy.query(ask, []) : Promise.reject(error)), // values are for one statement
+      );
+      for (const { setting, session, prepared, channels, locks } of rowsOf(asked)) {
+        const mine = setting === me;
+        if (!mine && setting) found.push(`traces: ${me} found a setting of ${setting}`);
+        if (!mine && session === drillRole) found.push(`traces: ${me} found another's session_user`);
+        if (prepared !== null && !prepared.includes(` as select '${me}'`))
+          found.push(`traces: ${me} found ${prepared}`);
+        if (channels !== null && channels !== me) found.push(`traces: ${me} found the channel ${channels}`);
+        if (locks !== null && locks !== String(names.indexOf(me))) found.push(`traces: ${me} found a lock of ${locks}`);
+      }
+      await tenancy.query(`deallocate all; prepare mine_${me} as select '${me}'; listen ${me}; select pg_advisory_lock_shared(7, ${names.indexOf(me)});
+        set drill.me to '${me}'; set session authorization ${drillRole}`);
+    },
+  },
+  role: {
+    weight: 10,
+    async run({ tenancy, me, found, roleOf }) {
+      if (roleOf === undefined) return;
+      const ask = "select current_user::text as role";
+      const asked: unknown = await (Math.random() < 0.5
+        ? tenancy.query(`begin; ${ask}; commit`)
+        : tenancy.query(ask, valuesOrNone()));
+      for (const { role } of rowsOf(asked)) if (role !== roleOf(me)) found.push(`role: ${me} had ${role}`);
+    },
+  },
+  chained: {
+    weight: 5,
+    async run({ tenancy, check }) {
+      const client = await tenancy.pool.connect();
+      try {
+        await client.query(anyOf(["begin; commit and chain", "begin; select 1; rollback and chain", "begin"]));
+        for (let turns = 0; turns < 3; turns++) {
+          check((await client.query(whose, valuesOrNone())).rows, 3);
+          await client.query(anyOf(["commit and chain", "rollback and chain", "savepoint a; rollback to a"]));
+        }
+        check((await client.query(whose)).rows, 3);
+        await client.query("rollback");
       } finally {
         client.release();
       }
@@ -267,6 +328,16 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
   },
 };
 
+/** No values are sent as a text, an empty list of them by the extended protocol. */
+function valuesOrNone(): [] | undefined {
+  return Math.random() < 0.5 ? [] : undefined;
+}
+
+/** All rows of one result, or of several. */
+function rowsOf(result: unknown) {
+  return [result as pg.QueryResult].flat().flatMap((one) => one.rows ?? []);
+}
+
 /** Does it, or is refused it: where no session keeps the search_path a text may not go on behind its transaction. */
 async function passing(run: () => Promise<unknown>, ...codes: string[]): Promise<void> {
   await run().catch((error) => {
@@ -306,9 +377,10 @@ async function work(drill: Drill, count: number, choose: () => string): Promise<
   }
 }
 
-async function run(tenancy: Tenancy, count: number, way: string): Promise<Drill> {
+async function run(tenancy: Tenancy, count: number, way: string, database: TestDatabase): Promise<Drill> {
   const kysely: Drill["kysely"] = new Kysely({ dialect: new PostgresDialect({ pool: tenancy.pool }) });
-  const drill: Drill = { tenancy, isSession: way !== "behind pgbouncer", kysely, found: [], done: {} };
+  const roleOf = way === "with roles" ? (name: string) => tenantRole(database.name, name) : undefined;
+  const drill: Drill = { tenancy, isSession: way !== "behind pgbouncer", roleOf, kysely, found: [], done: {} };
   const all = way === "behind pgbouncer" ? withoutNames : bag;
   const first = [...new Set(all)]; // each once, however rare it is
   const choose = () => first.pop() ?? anyOf(all);
@@ -334,6 +406,8 @@ describe.each(servers())("PostgreSQL $major", (server) => {
 
   beforeAll(async () => {
     database = await createDatabase(server);
+    await database.query(`create role ${drillRole} superuser`);
+    whenFileEnds(() => database.query(`drop role ${drillRole}`));
     await createTenants(database, names);
     await database.query(
       names
@@ -372,7 +446,12 @@ describe.each(servers())("PostgreSQL $major", (server) => {
 
   test.each(ways)(`%s${pgbouncerNote}, every row is its own tenant's`, { timeout: 30 * 60_000 }, async (way) => {
     const started = performance.now();
-    const { found, done } = await run(await open(way), Math.ceil(operations / servers().length / ways.length), way);
+    const { found, done } = await run(
+      await open(way),
+      Math.ceil(operations / servers().length / ways.length),
+      way,
+      database,
+    );
     console.log(`${way}: ${JSON.stringify(done)} in ${Math.round(performance.now() - started)} ms`);
     expect(found).toEqual([]);
     expect(await strayWrites(database)).toEqual([]);
@@ -402,7 +481,7 @@ describe.each(servers())("PostgreSQL $major", (server) => {
         return without(this, needs.apply(this, asked));
       });
     }
-    const { found } = await run(await open(way), 800, way);
+    const { found } = await run(await open(way), 800, way, database);
     expect(found.join("\n")).toMatch(finds);
     await database.query(names.map((name) => `truncate ${name}.log`).join(";"));
   });

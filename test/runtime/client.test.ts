@@ -130,6 +130,16 @@ describe.each(
       else expect(answer.reason).toMatchObject({ code: "NO_TENANT" });
     }
     expect(answers.some(({ status }) => status === "rejected")).toBe(true);
+    const held = await as("thor", () => pool.connect());
+    const late = as(
+      "loki",
+      () =>
+        new Promise((resolve, reject) =>
+          pool.connect((_, client, done) => setTimeout(() => client?.query(whose).then(resolve, reject).finally(done))),
+        ),
+    );
+    await as("thor", () => held.release()); // its callback begins here
+    await expect(late).rejects.toMatchObject({ code: "NO_TENANT" });
     const waited = names.map((name) =>
       as(name, async () => {
         const client = await pool.connect();

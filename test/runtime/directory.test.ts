@@ -1,6 +1,6 @@
 // The registry while the application runs: read again in the background and for what is new, and never lost.
 import { rename, writeFile } from "node:fs/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Tenant } from "../../src/registry/index.js";
 import { openDirectory } from "../../src/runtime/directory.js";
 import { createTenancy } from "../../src/runtime/index.js";
@@ -335,4 +335,49 @@ test("a config file is followed: added to, taken from, broken, mended", async ()
     return await tenancy.query("select 1").catch((error) => error);
   });
   expect(stayed).toMatchObject({ code: "TENANT_UNKNOWN" });
+});
+
+test("a row that can't even be read is left out, and the others are served", async () => {
+  const circle: Record<string, unknown> = {};
+  circle.circle = circle;
+  const lazy = {
+    get name() {
+      throw new Error("not loaded");
+    },
+  };
+  const { directory, errors, registry } = await directoryOf(["thor"], { refreshMs: 10 });
+  registry.list.push({ ...tenantNamed("odin"), labels: circle as never }, lazy as never, tenantNamed("loki"));
+  await expect.poll(() => directory.list().map(({ name }) => name)).toEqual(["loki", "thor"]);
+  expect(errors).toEqual([expect.stringMatching(/row 2 can't be read: .*circular.*row 3 can't be read: not loaded/s)]);
+});
+
+test("an onError that throws stops no reading", async () => {
+  const warned: string[] = [];
+  const warn = ({ message }: Error) => warned.push(message);
+  process.on("warning", warn);
+  const onError = () => {
+    throw new Error("no such collector");
+  };
+  const { directory, registry } = await directoryOf(["thor"], { refreshMs: 10, onError });
+  registry.list.push({ ...tenantNamed("odin"), hosts: ["a b"] });
+  await expect.poll(() => warned).toEqual(["onError threw: no such collector"]);
+  registry.list = [tenantNamed("loki")];
+  await expect.poll(() => directory.list().map(({ name }) => name)).toEqual(["loki"]);
+  process.off("warning", warn);
+});
+
+test("a registry that does not answer is given up, and asked again", async () => {
+  const { directory, registry, errors } = await directoryOf(["thor"], { refreshMs: never, missMs: 0 });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    vi.spyOn(registry, "tenants").mockReturnValueOnce(new Promise(() => {}));
+    const found = directory.findByHost("loki.polls.local");
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(await found).toBeUndefined();
+    expect(errors).toEqual(["no answer within 30 s"]);
+    registry.list.push(tenantNamed("loki"));
+    expect(await directory.findByHost("loki.polls.local")).toMatchObject({ name: "loki" });
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -3,10 +3,11 @@ import pg from "pg";
 import Cursor from "pg-cursor";
 import QueryStream from "pg-query-stream";
 import { beforeAll, describe, expect, test } from "vitest";
+import { tenantRole } from "../../src/database/roles.js";
 import type { PoolMode, Tenancy } from "../../src/runtime/index.js";
 import { createDatabase, servers, type TestDatabase } from "../support/database.ts";
 import { whenFileEnds } from "../support/ending.ts";
-import { createTenants, openTenancy, tenantNamed, whose } from "./tenancy.ts";
+import { createTenants, listOf, openTenancy, tenantNamed, whose } from "./tenancy.ts";
 
 const names = ["thor", "loki", 'Glo"bex'];
 
@@ -382,6 +383,26 @@ describe.each(
     }
   });
 
+  test("a tenant that is suspended meanwhile is an error of what is asked for, and is thrown at nobody", async () => {
+    const registry = listOf([tenantNamed("thor")]);
+    const one = await openTenancy(database, [], { registry, poolMode: mode, maxConnections: 1, refreshMs: 20 });
+    const client = await one.withTenant("thor", () => one.pool.connect());
+    registry.list = [{ ...tenantNamed("thor"), state: "suspended" }];
+    await expect.poll(() => one.tenants()).toEqual([]);
+    await expect(client.query(whose)).rejects.toMatchObject({ code: "TENANT_SUSPENDED" });
+    client.release();
+    registry.list = [tenantNamed("thor")];
+    await expect.poll(() => one.tenants()).toHaveLength(1);
+    await one.withTenant("thor", async () => {
+      const again = await one.pool.connect();
+      registry.list = [];
+      await expect.poll(() => one.tenants()).toEqual([]);
+      const told = new Promise((resolve) => again.query(whose, (error) => resolve(error)));
+      expect(await told).toMatchObject({ code: "TENANT_UNKNOWN" });
+      again.release();
+    });
+  });
+
   test("a transaction's first words may come after a comment, or in parts, also where the connection was another's", async () => {
     const begins = [
       "/* c */ begin isolation level serializable",
@@ -434,6 +455,29 @@ describe.each(servers())("PostgreSQL $major, in session mode", (server) => {
         ).rows,
     );
     expect(state).toEqual({ zone: expect.not.stringContaining("Tokyo"), role: "postgres", cursors: 0, locks: 0 });
+  });
+
+  test("where its search_path could not be set a transaction is rolled back, and nothing goes on behind it", async () => {
+    const database = await createDatabase(server);
+    const tenants = await createTenants(database, ["thor", "loki"]); // thor has no role
+    const roles = await openTenancy(database, tenants, { maxConnections: 1, isolation: "role" });
+    await database.query(`create role "${tenantRole(database.name, "loki")}"; grant usage on schema loki to public;
+      grant select on loki.notes to public`);
+    whenFileEnds(() => database.query(`drop role "${tenantRole(database.name, "loki")}"`));
+    for (const next of [`rollback; ${whose}`, "rollback and chain", whose, "rollback"]) {
+      expect((await roles.withTenant("loki", () => roles.query(whose))).rows).toEqual([{ owner: "loki" }]);
+      await roles.withTenant("thor", async () => {
+        const client = await roles.pool.connect();
+        try {
+          await expect(client.query("begin; select 1")).rejects.toThrow("does not exist");
+          if (next === "rollback") await client.query(next);
+          else await expect(client.query(next)).rejects.toMatchObject({ code: "TRANSACTION_BROKEN" });
+          await expect(client.query(whose)).rejects.toThrow();
+        } finally {
+          client.release();
+        }
+      });
+    }
   });
 
   test("a connection outside of any statement of ours sees no schema, and can't be used past the pool", async () => {
