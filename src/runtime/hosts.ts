@@ -48,7 +48,7 @@ export class Hosts {
     if (this.#parent !== undefined) this.#names.delete(name.toLowerCase());
   }
 
-  /** Lets nobody's wildcard or subdomain lead to these hosts of a tenant that is not served; `by` -1 takes that back. */
+  /** Lets nobody's wildcard lead to these hosts of a tenant that is not served, nor to its subdomain; `by` -1 takes that back. */
   block(hosts: readonly string[], name: string | undefined, by: 1 | -1): void {
     this.#spellings.clear();
     const subdomain = this.#parent === undefined || name === undefined ? [] : [`${name.toLowerCase()}.${this.#parent}`];
