@@ -22,6 +22,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     pool: "forks",
     maxWorkers: 2,
+    // as the command has them: most files load a parser or a database in WebAssembly, and none lives long enough to gain by its optimisation
+    execArgv: ["--wasm-lazy-compilation", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { createDatabase } from "../support/database.ts";
 import { createProject, type TestProject } from "../support/project.ts";
 import { polls } from "./polls.ts";
 import { expectRefusal } from "./traces.ts";
@@ -9,8 +10,6 @@ const bad = {
   "20260105000000_more.sql": "create table more (id int);\n",
   "20260106000000_code.ts": "export const up = () => {};\n",
 };
-
-const toEmbedded = ["--database", "pglite:db"];
 
 // nothing says where a database is
 function projectWith(migrations: Record<string, string>): Promise<TestProject> {
@@ -85,15 +84,17 @@ describe("lint", () => {
 
   test.each(["lint", "migrate"])("%s gives GitHub no other command, whatever the files are called", async (command) => {
     const place = "mig | rations,line=1::\n::stop-commands::x\r\n<b>";
-    const project = await createProject({ config: { migrations: { tenant: place } }, tenants: { thor: {} } });
+    const database = command === "lint" ? {} : { database: await createDatabase() };
+    const project = await createProject({
+      ...database,
+      config: { migrations: { tenant: place } },
+      tenants: { thor: {} },
+    });
     await project.write(`${place}/1_a.sql`, "create table thor.a (id int);\nselect 1/0;\n");
     const summary = project.path("summary.md");
-    const result = await project.tenantctl(
-      [command, "--reporter", "github", ...(command === "lint" ? [] : toEmbedded)],
-      {
-        env: { GITHUB_STEP_SUMMARY: summary },
-      },
-    );
+    const result = await project.tenantctl([command, "--reporter", "github"], {
+      env: { GITHUB_STEP_SUMMARY: summary },
+    });
     const lines = `${result.stdout}\n${result.stderr}`.split(/[\r\n]+/);
     const commands = lines.filter((line) => line.startsWith("::"));
     expect(commands).toContainEqual(

@@ -5,7 +5,7 @@ import { createProject, type TestProject } from "../support/project.ts";
 import { activeBackends, expectAgreement, migrations, names, tracesOf, untilBuried } from "./killed.ts";
 
 /** How many kills; a person may want a night's worth. */
-const rounds = Number(process.env.TENANTCTL_DRILL_ROUNDS ?? 8);
+const rounds = Number(process.env.TENANTCTL_DRILL_ROUNDS ?? 5);
 const tenants = Array.from({ length: 20 }, (_, index) => `t${String(index + 1).padStart(2, "0")}`);
 
 let database: TestDatabase;
