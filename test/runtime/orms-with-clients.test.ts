@@ -30,7 +30,7 @@ describe.each(waysTo(newestAtLeast()))(`PostgreSQL $major, $way${pgbouncerNote}`
 
   async function expectNoRow(id: number): Promise<void> {
     await expectNoNote(tenancy, names, id);
-    expect(tenancy.pool.idleCount).toBe(tenancy.pool.totalCount);
+    await expect.poll(() => tenancy.pool.idleCount).toBe(tenancy.pool.totalCount);
   }
 
   async function openMikro() {
