@@ -18,8 +18,10 @@ export class Hosts {
   /** By what comes after `*.`. */
   readonly #wildcards = new Map<string, Tenant>();
   readonly #names = new Map<string, Tenant>();
-  /** Hosts of tenants that are not served, and how many claim each: no wildcard leads on from them. */
+  /** Hosts of tenants that are not served, and how many claim each: neither a subdomain nor a wildcard leads on from them. */
   readonly #blocked = new Map<string, number>();
+  /** Names of tenants that are not served, and how many have each: no wildcard leads on from their subdomains. */
+  readonly #blockedNames = new Map<string, number>();
   readonly #parent: string | undefined;
   /** Other spellings of known hosts, as headers had them: with a port, in upper case. */
   readonly #spellings = new Map<string, Tenant>();
@@ -48,15 +50,11 @@ export class Hosts {
     if (this.#parent !== undefined) this.#names.delete(name.toLowerCase());
   }
 
-  /** Lets nobody's wildcard lead to these hosts of a tenant that is not served, nor to its subdomain; `by` -1 takes that back. */
+  /** Lets nobody else be led to by the hosts of a tenant that is not served, nor by its subdomain; `by` -1 takes that back. */
   block(hosts: readonly string[], name: string | undefined, by: 1 | -1): void {
     this.#spellings.clear();
-    const subdomain = this.#parent === undefined || name === undefined ? [] : [`${name.toLowerCase()}.${this.#parent}`];
-    for (const host of [...hosts, ...subdomain]) {
-      const count = (this.#blocked.get(host) ?? 0) + by;
-      if (count === 0) this.#blocked.delete(host);
-      else this.#blocked.set(host, count);
-    }
+    for (const host of hosts) count(this.#blocked, host, by);
+    if (name !== undefined) count(this.#blockedNames, name.toLowerCase(), by);
   }
 
   /** How many other spellings it knows at the moment. */
@@ -72,17 +70,30 @@ export class Hosts {
   #look(header: string): Tenant | undefined {
     const host = hostOf(header);
     if (host === undefined) return undefined;
-    const dot = host.indexOf(".");
-    const parent = host.slice(dot + 1);
-    const tenant =
-      this.#exact.get(host) ??
-      (dot > 0 && parent === this.#parent ? this.#names.get(host.slice(0, dot)) : undefined) ??
-      (dot > 0 && !this.#blocked.has(host) ? this.#wildcards.get(parent) : undefined);
+    const tenant = this.#exact.get(host) ?? (this.#blocked.has(host) ? undefined : this.#byParent(host));
     if (tenant === undefined) return undefined;
     if (this.#spellings.size >= maxSpellings) this.#spellings.clear();
     this.#spellings.set(header, tenant);
     return tenant;
   }
+
+  #byParent(host: string): Tenant | undefined {
+    const dot = host.indexOf(".");
+    if (dot <= 0) return undefined;
+    const parent = host.slice(dot + 1);
+    if (parent === this.#parent) {
+      const name = host.slice(0, dot);
+      const tenant = this.#names.get(name);
+      if (tenant !== undefined || this.#blockedNames.has(name)) return tenant;
+    }
+    return this.#wildcards.get(parent);
+  }
+}
+
+function count(of: Map<string, number>, key: string, by: 1 | -1): void {
+  const now = (of.get(key) ?? 0) + by;
+  if (now === 0) of.delete(key);
+  else of.set(key, now);
 }
 
 /**

@@ -253,6 +253,22 @@ describe("a registry that is wrong", () => {
     expect(directory.byHost("loki.polls.local")).toMatchObject({ name: "any" });
   });
 
+  test.each<Partial<Tenant>>([{ state: "archived" }, { schema: "pg_x" }])(
+    "leads nobody to another tenant's subdomain where it is a host of one that is %o",
+    async (what) => {
+      const options = { refreshMs: never, missMs: 0, subdomainsOf: "polls.local" };
+      const { registry, directory } = await directoryOf(["loki"], options);
+      const odin = { ...tenantNamed("odin"), hosts: ["thor.polls.local"] };
+      registry.list = [tenantNamed("loki"), { ...tenantNamed("thor"), hosts: [] }, { ...odin, ...what }];
+      await directory.findByName("nobody");
+      expect(directory.byHost("thor.polls.local")).toBeUndefined();
+      expect(directory.byHost("loki.polls.local")).toMatchObject({ name: "loki" });
+      registry.list.pop();
+      await directory.findByName("nobody");
+      expect(directory.byHost("thor.polls.local")).toMatchObject({ name: "thor" });
+    },
+  );
+
   test("of rows that change all at once never one is away", async () => {
     const names = Array.from({ length: 5_000 }, (_, at) => `t${at}`);
     const { registry, directory } = await directoryOf(names, { refreshMs: never, missMs: 0 });

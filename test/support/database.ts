@@ -64,7 +64,9 @@ export async function createDatabase(server: Server = newest()): Promise<TestDat
   };
   const connect = () => connectAs(url);
 
-  await onServer(server, (client) => client.query(`create database ${pg.escapeIdentifier(name)}`));
+  // from 15 on the default writes a database into the WAL, page by page
+  const strategy = server.major >= 15 ? " strategy file_copy" : "";
+  await onServer(server, (client) => client.query(`create database ${pg.escapeIdentifier(name)}${strategy}`));
   whenFileEnds(async (failed) => {
     await Promise.all(clients.map((client) => client.end()));
     const leaks = await leakedConnections(server, name);
