@@ -50,13 +50,15 @@ const kept = "application_name,client_encoding,tenantctl.token,tenantctl.mark";
 
 /**
  * What somebody's SQL took on for itself is neither for what we write after it nor for the next tenant: a role, temporary tables, settings, of
- * which no catalog lists those of applications (`app.tenant`), cursors, prepared statements, channels and the session's advisory locks.
+ * which no catalog lists those of applications (`app.tenant`), cursors, prepared statements, channels, the session's advisory
+ * locks and what lastval() answers.
  * Settings are the server's own after this, ours too: they are to be made again.
  */
 export const tidyTexts: readonly string[] = [
   "reset session authorization",
   "reset role",
   "discard temp",
+  "discard sequences",
   `do $tidy$ declare
     names text[] := '{${kept}}';
     were text[] := array(select pg_catalog.current_setting(n, true) from pg_catalog.unnest(names) with ordinality u(n, at) order by at);

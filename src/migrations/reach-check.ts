@@ -1,6 +1,7 @@
 // The migrations room: before a tenant's transaction is committed: has it changed anything that is not the tenant's own?
 
 import type { Client } from "../database/database.js";
+import { sqlState } from "../database/errors.js";
 import type { Statement } from "../database/message.js";
 import type { Onlooker } from "../database/onlooker.js";
 import { identifier, literal, qualified } from "../database/quote.js";
@@ -68,7 +69,10 @@ async function suspects(
   return found;
 }
 
-/** Answers from before the transaction: places of objects, and what tables are made of. */
+/**
+ * Answers from before the transaction: places of objects, and what tables are made of.
+ * @throws NoAnswer; MigrationFailure OUTSIDE_SCHEMA.
+ */
 interface Before {
   places(catalogs: readonly string[], oids: readonly string[]): Promise<Place[]>;
   states(oids: readonly string[]): Promise<State[]>;
@@ -105,12 +109,21 @@ function cursorTexts(): string[] {
 function fromCursors(client: Client): Before {
   const ask = async <Row extends object>(cursor: string, oids: readonly string[]) => {
     await client.query(`select pg_catalog.set_config('tenantctl.asked', ${list(oids)}, true)`);
-    return (await client.query<Row>(`fetch all from ${cursor}`)).rows;
+    const fetched = client.query<Row>(`fetch all from ${cursor}`);
+    return (await fetched.catch((error: unknown) => Promise.reject(sqlState(error) === "34000" ? closedAll() : error)))
+      .rows;
   };
   return {
     places: (_catalogs, oids) => ask<Place>(cursors.places, oids),
     states: (oids) => ask<State>(cursors.states, oids),
   };
+}
+
+function closedAll(): MigrationFailure {
+  const message = "it closed all cursors, ours too, so nothing tells what it changed outside of its schema";
+  return new MigrationFailure("OUTSIDE_SCHEMA", message, {
+    hint: "take CLOSE ALL out: the transaction's end closes its cursors",
+  });
 }
 
 async function changesOf(

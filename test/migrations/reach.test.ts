@@ -359,6 +359,16 @@ describe.each(servers())("PostgreSQL $major", (server) => {
       );
     });
 
+    test("a migration that closes all cursors, ours too", async () => {
+      const failure = await (await tenantOf(`close all; ${run("drop table archive.log")}`)).failure();
+      expect(failure.code).toBe("OUTSIDE_SCHEMA");
+      expect(failure.message).toContain(secondConnection ? "drops archive.log" : "closed all cursors");
+      expect(await database.query(lists)).toEqual(before);
+      expect(await (await tenantOf("close all; insert into shared.audit (what) values ('x')")).migrate()).toEqual([
+        "1_a",
+      ]);
+    });
+
     test.each(alone)("transaction:false: %s", async (_, sql, what) => {
       const tenant = await tenantOf(`-- migrate:up transaction:false\ncreate table a (id int, n int);\n${sql}`);
       if (what === undefined) {

@@ -32,13 +32,17 @@ create table a ()`,
 
 const kept = `create table kept as select current_setting('myapp.tenant', true) as setting, session_user::text as who,
   (select count(*)::int from pg_cursors where is_holdable) as cursors, (select count(*)::int from pg_prepared_statements where from_sql) as prepared,
-  (select count(*)::int from pg_locks where locktype = 'advisory' and objid = 77 and pid = pg_backend_pid()) as locks, (select count(*)::int from pg_listening_channels()) as channels`;
+  (select count(*)::int from pg_locks where locktype = 'advisory' and objid = 77 and pid = pg_backend_pid()) as locks, (select count(*)::int from pg_listening_channels()) as channels;
+do $$ begin
+  raise 'another one''s number: %', lastval();
+exception when object_not_in_prerequisite_state then null; -- there is none
+end $$`;
 
 test("neither the next migration nor the next tenant finds what a function or a DO block left in the session", async () => {
   const database = await createDatabase(oldest());
   const role = await database.createRole("");
   const files = {
-    "1_a.sql": `select set_config('myapp.tenant', 'thor', false), pg_advisory_lock(77);
+    "1_a.sql": `create sequence numbers; select set_config('myapp.tenant', 'thor', false), pg_advisory_lock(77), nextval('numbers');
 do $$ begin
   execute 'declare c cursor with hold for select 1';
   execute 'prepare p as select 1';
