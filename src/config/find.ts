@@ -26,7 +26,7 @@ export interface Search {
   /** Defaults to `process.env`. */
   env?: Environment;
   /** False: a TypeScript or JavaScript config is refused, not run. */
-  modules?: boolean;
+  modules?: boolean | undefined;
 }
 
 /**

@@ -76,7 +76,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
   const cwd = path.resolve(options.cwd ?? process.cwd());
   const environment = options.env ?? process.env;
   const { config, modules } = options;
-  const source = await findConfig({ cwd, config, env: environment, ...(modules === undefined ? {} : { modules }) });
+  const source = await findConfig({ cwd, config, env: environment, modules });
   const file = await checkShape(source);
   const root = path.dirname(source.file);
   if (config === undefined) refuseForeign(path.join(root, ".env"), environment);

@@ -28,20 +28,22 @@ export function loginMarkOf(comment: string | null): LoginMark | undefined {
   return made === undefined ? undefined : { made, off: off !== undefined };
 }
 
-// As `roleName` makes them, for any database.
-const isTenants = (role: string) => `${role} ~ '^tenant_.*_[0-9a-f]{16}$'`;
-const isLogin = (role: string) => `${role} ~ '^login2?_.*_[0-9a-f]{16}$'`;
+/** SQL that tells whether a role's name is one of a tenant's role, in whichever database. */
+export const isTenantsText = (role: string): string => `${role} ~ '^tenant_.*_[0-9a-f]{16}$'`;
+
+/** SQL that tells whether a role's name is one of a tenant's login, in whichever database. */
+export const isLoginText = (role: string): string => `${role} ~ '^login2?_.*_[0-9a-f]{16}$'`;
 
 /** SQL that tells whether a role, given by its oid, is a tenant's login or role, in whichever database. */
 export const isOfTenantText = (oid: string): string => `exists (
   select from pg_roles s join pg_auth_members m on m.member = s.oid join pg_roles g on g.oid = m.roleid
-  where s.oid = ${oid} and (${isLogin("s.rolname")} and ${isTenants("g.rolname")} or ${isTenants("s.rolname")} and g.rolname ~ '^tenants_.*_[0-9a-f]{16}$'))`;
+  where s.oid = ${oid} and (${isLoginText("s.rolname")} and ${isTenantsText("g.rolname")} or ${isTenantsText("s.rolname")} and g.rolname ~ '^tenants_.*_[0-9a-f]{16}$'))`;
 
 /**
  * SQL that tells whether a role `g` with rights in a schema `n` is a tenant's and of no other schema of this database: it was this one's before the schema
  * or the database was renamed, or before the database was copied.
  */
-const isFormer = `${isTenants("g.rolname")} and not exists (
+const isFormer = `${isTenantsText("g.rolname")} and not exists (
   select from pg_namespace s where s.oid <> n.oid and shobj_description(g.oid, 'pg_authid') = ${markText("s.oid")})`;
 
 /** SQL that tells whether a schema `n`, whose role is `own`, gives rights to a role that was its own before. Cheap where there is none. */
@@ -164,7 +166,7 @@ export function formerRolesText(
     loop
       ${revokes.map((text) => `execute format(${literal(text)}, former.name);`).join("\n      ")}
       if former.ours then
-        ${retireText(`array(select u.rolname from pg_auth_members m join pg_roles u on u.oid = m.member where m.roleid = former.oid and ${isLogin("u.rolname")})`, membershipOptions)}
+        ${retireText(`array(select u.rolname from pg_auth_members m join pg_roles u on u.oid = m.member where m.roleid = former.oid and ${isLoginText("u.rolname")})`, membershipOptions)}
         ${retireText("array[former.name]", membershipOptions)}
       end if;
     end loop;

@@ -1,7 +1,7 @@
 // The fleet room: the logins as they are: which of them may log in, and those that should not.
 
 import type { Database } from "../database/database.js";
-import { loginMarkOf, loginMarkText } from "../database/own-roles.js";
+import { isLoginText, loginMarkOf, loginMarkText } from "../database/own-roles.js";
 import { identifier, literal } from "../database/quote.js";
 import { tenantLogins, tenantRole } from "../database/roles.js";
 import { endSessions } from "../database/sessions.js";
@@ -29,7 +29,7 @@ export async function settleLogins(fleet: Fleet, database: Database, tenants: re
       `select rolname as login, rolcanlogin as "canLogin", shobj_description(oid, 'pg_authid') as comment,
          array(select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = pg_roles.oid) as roles
        from pg_roles
-       where rolname ~ '^login2?_.*_[0-9a-f]{16}$'`,
+       where ${isLoginText("rolname")}`,
     ),
   );
   if (rows.length === 0) return;
@@ -93,7 +93,7 @@ export async function listLogins(fleet: Fleet): Promise<ListedLogin[]> {
       `select r.rolname as login, shobj_description(r.oid, 'pg_authid') as comment, r.rolcanlogin and coalesce(r.rolvaliduntil > now(), true) as "canLogin",
          case when isfinite(r.rolvaliduntil) then to_char(r.rolvaliduntil at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as "validUntil",
          nullif(r.rolconnlimit, -1) as "connectionLimit", (select count(*)::int from pg_stat_activity a where a.usesysid = r.oid) as connections
-       from pg_roles r where r.rolname ~ '^login2?_.*_[0-9a-f]{16}$' and exists (
+       from pg_roles r where ${isLoginText("r.rolname")} and exists (
          select from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where s.setrole = r.oid and d.datname = current_database())`,
     ),
   );

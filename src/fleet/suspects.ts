@@ -1,5 +1,7 @@
 // The fleet room: whose rights verify-isolation looks at, and in what: the beginning of all its questions to the catalog.
 
+import { isLoginText, isTenantsText } from "../database/own-roles.js";
+
 /** Whose rights are looked at, and in what. */
 export interface Watched {
   schemas: readonly string[];
@@ -48,7 +50,7 @@ const common = `with recursive t as (
   ), suspect as (
     select * from known
     union all select r.oid, r.rolname, quote_ident(r.rolname), null, 'former' from pg_roles r
-      where r.rolname ~ '^(tenant|login2?)_.*_[0-9a-f]{16}$' and r.oid in (select oid from follower) and r.oid not in (select oid from known)
+      where (${isTenantsText("r.rolname")} or ${isLoginText("r.rolname")}) and r.oid in (select oid from follower) and r.oid not in (select oid from known)
   ), closed as (
     select nsp from t where nsp is not null union select oid from pg_namespace where nspname = 'tenantctl'
   ), shared as (
