@@ -19,9 +19,12 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     environment: "node",
     globalSetup: "test/support/servers.ts",
+    setupFiles: "test/support/each-file.ts",
     sequence: { sequencer: LongestFirst },
     pool: "forks",
     maxWorkers: 2,
+    // Starting a process and loading everything for each file is a third of the time. What a test changes in the process it takes back.
+    isolate: false,
     // as the command has them: most files load a parser or a database in WebAssembly, and none lives long enough to gain by its optimisation
     execArgv: ["--wasm-lazy-compilation", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"],
     testTimeout: 120_000,

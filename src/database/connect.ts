@@ -1,6 +1,7 @@
 // The database room: a pool of pg clients for what the config says, with libpq's meaning of sslmode.
 
 import { isAbsolute } from "node:path";
+import type { Duplex } from "node:stream";
 import type { ConnectionOptions as TlsOptions } from "node:tls";
 import pg from "pg";
 import type { ServerSettings } from "../config/connection.js";
@@ -62,6 +63,17 @@ export function makePool(
       const connect = connection.connect;
       connection.connect = (...to) => nobody.runInAsyncScope(connect, connection, ...to);
     }
+
+    // pg leaves a connection open that fails between the two, such as for a password that it lacks. A server waits for it for a minute, and
+    // until then drops no database.
+    override connect(callback?: unknown): never {
+      if (typeof callback !== "function") return super.connect() as never;
+      const told = (error: unknown, ...rest: unknown[]) => {
+        if (error) streamOf(this).destroy();
+        callback(error, ...rest);
+      };
+      return super.connect(told as never) as never;
+    }
   }
   const pool = new pg.Pool({
     ...config,
@@ -75,6 +87,10 @@ export function makePool(
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
+}
+
+function streamOf(client: pg.Client): Duplex {
+  return (client as unknown as { connection: { stream: Duplex } }).connection.stream;
 }
 
 function parametersOf(client: pg.Client): object {

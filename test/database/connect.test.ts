@@ -1,6 +1,6 @@
 // What keeps us from the database is told in one line, and never with the password.
 import { once } from "node:events";
-import { createServer, type Server as TcpServer } from "node:net";
+import { createConnection, createServer, type Socket, type Server as TcpServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -105,6 +105,20 @@ describe.each(servers())("PostgreSQL $major refuses", (server) => {
     const error = await refusal(url((to) => (to.password = "")));
     expect(error.code).toBe("DATABASE_REFUSED");
     expect(error.message).toContain("none was given");
+  });
+
+  test("no password, and its connection is closed: the server would wait for one, and drop no database meanwhile", async () => {
+    const sockets: Socket[] = [];
+    const port = await listen((socket) => {
+      sockets.push(socket);
+      const { hostname, port } = new URL(server.url);
+      const inner = createConnection(Number(port), hostname);
+      for (const end of [socket, inner]) end.on("error", () => {});
+      socket.pipe(inner).pipe(socket);
+    });
+    await refusal(url((to) => Object.assign(to, { password: "", port: String(port) })));
+    expect(sockets).not.toEqual([]);
+    for (const socket of sockets) await expect.poll(() => socket.closed).toBe(true);
   });
 
   test("a database that does not exist", async () => {
