@@ -14,23 +14,34 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+// What is imported before all else, to change what others import, needs a process of its own.
+const alone = ["test/runtime/tracing.test.ts"];
+
+/** How each file is run. */
+export const files = {
+  environment: "node",
+  setupFiles: "test/support/each-file.ts",
+  pool: "forks" as const,
+  // as the command has them: most files load a parser or a database in WebAssembly, and none lives long enough to gain by its optimisation
+  execArgv: ["--wasm-lazy-compilation", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"],
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+
+export const globalSetup = "test/support/servers.ts";
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    environment: "node",
-    globalSetup: "test/support/servers.ts",
-    setupFiles: "test/support/each-file.ts",
+    globalSetup,
     sequence: { sequencer: LongestFirst },
-    pool: "forks",
     maxWorkers: 2,
-    // Starting a process and loading everything for each file is a third of the time. What a test changes in the process it takes back.
-    isolate: false,
-    // as the command has them: most files load a parser or a database in WebAssembly, and none lives long enough to gain by its optimisation
-    execArgv: ["--wasm-lazy-compilation", "--no-wasm-tier-up", "--no-wasm-dynamic-tiering"],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
     teardownTimeout: 30_000,
     reporters: ["default", "json"],
     outputFile: { json: ".vitest/report.json" },
+    projects: [
+      // Starting a process and loading everything for each file is a third of the time. What a test changes in its process it takes back.
+      { test: { ...files, name: "kept", include: ["test/**/*.test.ts"], exclude: alone, isolate: false } },
+      { test: { ...files, name: "alone", include: alone, isolate: true } },
+    ],
   },
 });

@@ -1,5 +1,6 @@
 // A new database for each test file, on a real server; it notices connections that the code under test left open.
 import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -95,14 +96,21 @@ export async function createDatabase(server: Server = newest()): Promise<TestDat
   };
 }
 
-async function onServer<T>(server: Server, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: server.url });
+// One for all files of a worker: opening one takes about as long as what it is for.
+const superusers = new Map<string, Promise<pg.Client>>();
+
+async function onServer<T>({ url }: Server, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = superusers.get(url) ?? openSuperuser(url);
+  superusers.set(url, client);
+  return await use(await client);
+}
+
+async function openSuperuser(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, application_name: "tests" });
+  client.on("error", () => superusers.delete(url));
   await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
+  (client as unknown as { connection: { stream: Socket } }).connection.stream.unref();
+  return client;
 }
 
 function urlOf(server: Server, to: { database: string; user?: string; password?: string }): string {
