@@ -88,12 +88,14 @@ function handleError(this: Envelope, error: unknown, wire: Wire) {
   this.guarded.handleError(error, wire);
 }
 function handleReadyForQuery(this: Envelope, wire: Wire) {
+  answerTo(this);
   this.guarded.handleReadyForQuery(wire);
 }
 
-// Looked up when it is called: pg's timeout and some tools replace it after the statement was sent.
-function answerTo(told: Envelope): void {
-  told.inner.callback = (...result) => told.callback?.(...result);
+// Just before it is called: pg's timeout and some tools replace it after the statement was sent. (A function for each statement that looks
+// it up keeps the garbage collector busy.)
+function answerTo({ inner, callback }: Envelope): void {
+  if (inner.callback !== callback) Object.assign(inner, { callback });
 }
 
 /** The arguments of `client.query` as a statement of pg's own class: the pool may be that of another copy of pg. */

@@ -5,46 +5,79 @@
  * defined or deleted stays on it: the object below never sees it, and deleting brings the member back, never the object's own.
  */
 export function overlay<T extends object>(target: T, members: object): T {
-  const written: object = Object.create(Object.getPrototypeOf(target));
-  const bound = new Map<PropertyKey, { method: unknown; call: unknown }>();
-  const layers = [written, members, target];
-  const owner = (key: PropertyKey) => layers.find((layer) => Object.hasOwn(layer, key));
+  // What is written needs a proxy's target of its own: one that is there already could forbid it.
+  const written = Object.create(Object.getPrototypeOf(target)) as T;
+  const layers = new Layers(target, members, written);
+  const proxy = new Proxy(written, layers as ProxyHandler<T>);
+  layers.proxy = proxy;
+  return proxy;
+}
 
-  function boundMethod(key: PropertyKey): unknown {
+interface Bound {
+  method: unknown;
+  call: unknown;
+}
+
+/** The traps of an overlay: of one class, and few objects each, since an application makes one for each statement of an ORM. */
+class Layers<T extends object> {
+  proxy: T | undefined;
+  #bound: Map<PropertyKey, Bound> | undefined;
+
+  constructor(
+    private readonly target: T,
+    private readonly members: object,
+    private readonly written: object,
+  ) {}
+
+  get(_: T, key: PropertyKey): unknown {
+    if (Object.hasOwn(this.written, key)) return Reflect.get(this.written, key, this.proxy);
+    if (Object.hasOwn(this.members, key)) return Reflect.get(this.members, key);
+    return this.#boundMethod(key);
+  }
+
+  set(_: T, key: PropertyKey, value: unknown): boolean {
+    const accessor = Object.getOwnPropertyDescriptor(this.written, key)?.set;
+    if (accessor === undefined) return Reflect.defineProperty(this.written, key, { ...plain, value });
+    Reflect.apply(accessor, this.proxy, [value]);
+    return true;
+  }
+
+  has(_: T, key: PropertyKey): boolean {
+    return this.#owner(key) !== undefined || Reflect.has(this.target, key);
+  }
+
+  ownKeys(): (string | symbol)[] {
+    return [...new Set(this.#all.flatMap((layer) => Reflect.ownKeys(layer)))];
+  }
+
+  getOwnPropertyDescriptor(_: T, key: PropertyKey): PropertyDescriptor | undefined {
+    const layer = this.#owner(key);
+    const found = layer === undefined ? undefined : Object.getOwnPropertyDescriptor(layer, key);
+    return layer === this.written || found === undefined ? found : { ...found, configurable: true };
+  }
+
+  get #all(): object[] {
+    return [this.written, this.members, this.target];
+  }
+
+  #owner(key: PropertyKey): object | undefined {
+    return this.#all.find((layer) => Object.hasOwn(layer, key));
+  }
+
+  #boundMethod(key: PropertyKey): unknown {
+    const { target } = this;
     const method: unknown = Reflect.get(target, key, target);
     if (typeof method !== "function" || key === "constructor" || Object.hasOwn(target, key)) return method;
-    const known = bound.get(key);
+    this.#bound ??= new Map();
+    const known = this.#bound.get(key);
     if (known?.method === method) return known.call;
     const call = (...args: unknown[]) => {
       const result: unknown = Reflect.apply(method, target, args);
-      return result === target ? proxy : result;
+      return result === target ? this.proxy : result;
     };
-    bound.set(key, { method, call });
+    this.#bound.set(key, { method, call });
     return call;
   }
-
-  // What is written needs a proxy's target of its own: one that is there already could forbid it.
-  const proxy: T = new Proxy(written as T, {
-    get(_, key) {
-      if (Object.hasOwn(written, key)) return Reflect.get(written, key, proxy);
-      if (Object.hasOwn(members, key)) return Reflect.get(members, key);
-      return boundMethod(key);
-    },
-    set(_, key, value) {
-      const accessor = Object.getOwnPropertyDescriptor(written, key)?.set;
-      if (accessor === undefined) return Reflect.defineProperty(written, key, { ...plain, value });
-      Reflect.apply(accessor, proxy, [value]);
-      return true;
-    },
-    has: (_, key) => owner(key) !== undefined || Reflect.has(target, key),
-    ownKeys: () => [...new Set(layers.flatMap((layer) => Reflect.ownKeys(layer)))],
-    getOwnPropertyDescriptor(_, key) {
-      const layer = owner(key);
-      const found = layer === undefined ? undefined : Object.getOwnPropertyDescriptor(layer, key);
-      return layer === written || found === undefined ? found : { ...found, configurable: true };
-    },
-  });
-  return proxy;
 }
 
 const plain = { writable: true, enumerable: true, configurable: true };
