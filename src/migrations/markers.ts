@@ -35,7 +35,8 @@ export function refuseStrangeMarkers(text: string, file: string): void {
   const headings = found.filter(({ heading }) => heading);
   const isPair = marks.length === 0 && new Set(headings.map(({ direction }) => direction)).size === 2;
   const strange = found.filter(
-    ({ heading, direction, end }) => (!heading || isPair) && sectionBehind(text, end, marks) !== direction,
+    ({ heading, direction, end }) =>
+      (!heading || isPair) && !["nothing", direction].includes(sectionBehind(text, end, marks)),
   );
   if (strange.length === 0) return;
   const placeOf = lineAndColumnIn(text);
@@ -152,9 +153,9 @@ function differing(word: string, wanted: string): [string, string] {
   return [word.slice(begin, word.length - end), wanted.slice(begin, wanted.length - end)];
 }
 
-/** The section that the SQL behind a place belongs to, where a marker says so. */
-function sectionBehind(text: string, from: number, marks: readonly Mark[]): Direction | undefined {
+/** The section that the SQL behind a place belongs to; nothing where no SQL is left, or all of it is in comments. */
+function sectionBehind(text: string, from: number, marks: readonly Mark[]): Direction | "all" | "nothing" {
   const next = marks.find(({ start }) => start >= from);
-  if (next !== undefined && withoutComments(text.slice(from, next.start)).trim() === "") return next.direction;
-  return marks.findLast(({ start }) => start < from)?.direction;
+  if (withoutComments(text.slice(from, next?.start)).trim() === "") return next?.direction ?? "nothing";
+  return marks.findLast(({ start }) => start < from)?.direction ?? "all";
 }

@@ -74,7 +74,7 @@ describe("migrations are refused before anything is touched", () => {
   test("for another tool's markers, and for lookups in the catalogs without a schema", async () => {
     const goose = await projectWith({
       ...polls,
-      "20260104000000_users.sql": "-- +goose Up\nselect 1;\n-- +goose Down\n",
+      "20260104000000_users.sql": "-- +goose Up\nselect 1;\n-- +goose Down\nselect 2;\n",
     });
     expectRefusal(await untouched(database, goose, () => goose.tenantctl(["status"])), {
       error: [/goose's marker.*write -- migrate:up .*users\.sql:1\)/, /write -- migrate:down .*users\.sql:3\)/],

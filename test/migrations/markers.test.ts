@@ -142,6 +142,14 @@ describe("files that are right are read:", () => {
     expect(await problemsOf({ "1_a.sql": text, "2_b.sql": `-- migrate:up\n${text}-- migrate:down\n` })).toEqual([]);
   });
 
+  test.each(["-- Down Migration", "-- migrate:dwon", "-- @UNDO", "-- +goose Down"])(
+    "with a note how to undo it, in comments, behind %s",
+    async (down) => {
+      for (const note of ["-- drop table a;\n", "/*\ndrop table a;\n*/\n", ""])
+        expect(await problemsOf({ "1_a.sql": `${create}${down}\n${note}` })).toEqual([]);
+    },
+  );
+
   test("with words for both directions among the values of a statement", async () => {
     const text = "insert into directions values\n  -- up\n  (1),\n  -- down\n  (2);\n";
     expect(await problemsOf({ "1_a.sql": text })).toEqual([]);
