@@ -35,7 +35,7 @@ export interface Config {
   /** Its folder; relative paths count from here. */
   root: string;
   /** Absolute folders, and what tenants' migrations may change outside of the tenant's own schema. */
-  migrations: { tenant: string; shared: string | undefined; mayChange: string[] };
+  migrations: { tenant: string; shared: string | undefined; mayChange: string[]; mayLookUp: string[] };
   sharedSchemas: string[];
   appRole: string | undefined;
   /** What keeps tenants apart: the search_path alone, or a role for each. */
@@ -90,6 +90,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
       tenant: path.resolve(root, settings.migrations.tenant),
       shared: settings.migrations.shared === undefined ? undefined : path.resolve(root, settings.migrations.shared),
       mayChange: file.migrations?.mayChange ?? [],
+      mayLookUp: file.migrations?.mayLookUp ?? [],
     },
     sharedSchemas: settings.sharedSchemas,
     appRole: settings.appRole,

@@ -80,6 +80,12 @@ const settings = z.strictObject({
         .describe(
           "What tenants' migrations may change outside of the tenant's own schema: shared.audit, or a whole schema: archive. Default: nothing.",
         ),
+      mayLookUp: z
+        .array(z.string())
+        .optional()
+        .describe(
+          "Tenants' migrations, by name, that may look objects up in the catalogs without naming a schema: 20260102000000_add_token. Default: none.",
+        ),
     })
     .optional()
     .describe("Folders, relative to this file."),

@@ -5,7 +5,7 @@ export interface ConfigFile {
   $schema?: string;
   database?: string;
   directDatabase?: string;
-  migrations?: { tenant?: string; shared?: string; mayChange?: string[] };
+  migrations?: { tenant?: string; shared?: string; mayChange?: string[]; mayLookUp?: string[] };
   sharedSchemas?: string[];
   appRole?: string;
   isolation?: "schema" | "role";
@@ -63,7 +63,7 @@ const isConfig = hasKeys({
   $schema: isText,
   database: isText,
   directDatabase: isText,
-  migrations: hasKeys({ tenant: isText, shared: isText, mayChange: isList }),
+  migrations: hasKeys({ tenant: isText, shared: isText, mayChange: isList, mayLookUp: isList }),
   sharedSchemas: isList,
   appRole: isText,
   isolation: (value) => value === "schema" || value === "role",

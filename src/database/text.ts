@@ -106,6 +106,17 @@ function split(text: string, escapes: boolean, bodies = true): Words[] {
   return statements;
 }
 
+/** Where the comments of a text begin that run to their line's end: none of them is in a string, a body or another comment. */
+export function lineCommentsIn(text: string): ReadonlySet<number> {
+  const starts = new Set<number>();
+  const find = new RegExp(token);
+  for (let match = find.exec(text); match !== null; match = find.exec(text)) {
+    if (match[0].startsWith("--")) starts.add(match.index);
+    else find.lastIndex = skip(text, find.lastIndex, match[0], false);
+  }
+  return starts;
+}
+
 function makesRoutine([first, second, third, fourth]: Words): boolean {
   const what = second === "or" && third === "replace" ? fourth : second;
   return first === "create" && (what === "function" || what === "procedure");

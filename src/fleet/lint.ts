@@ -39,6 +39,7 @@ async function lintWith(fleet: Fleet, folders: Folders, options: LintOptions): P
   return await lintMigrations(folders, {
     sharedSchemas: sharedIn(fleet),
     mayChange: fleet.config.migrations.mayChange,
+    mayLookUp: fleet.config.migrations.mayLookUp,
     ...options,
   });
 }

@@ -10,7 +10,7 @@ import type { Fleet } from "./fleet.js";
 import { concernsOf } from "./lint.js";
 import { settleLogins } from "./login-states.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
-import { requireWithin } from "./reach.js";
+import { requireOwnLookups, requireWithin } from "./reach.js";
 import { retiredOf } from "./retired.js";
 import type { Rollout } from "./rollout.js";
 import {
@@ -99,6 +99,7 @@ export async function requirePending(
     all: tenants.map(({ schema }) => schema),
     running: eligible.filter(({ standing }) => standing.pending.length > 0).map(({ tenant }) => tenant.schema),
   });
+  await requireOwnLookups(fleet, prepared);
 }
 
 async function tellConcerns(

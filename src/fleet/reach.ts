@@ -1,6 +1,7 @@
-// The fleet room: what the config lets tenants' migrations change outside of the tenant's own schema.
+// The fleet room: what the config lets tenants' migrations change outside of the tenant's own schema, and look up there.
 
 import { ProblemsError } from "../errors.js";
+import { refusedLookups } from "../migrations/catalog-lookups.js";
 import type { Prepared } from "../migrations/prepare.js";
 import { hintFor, type Reach } from "../migrations/reach.js";
 import { writtenChanges } from "../migrations/reach-written.js";
@@ -50,5 +51,23 @@ export async function requireWithin(fleet: Fleet, prepared: readonly Prepared[],
   const problems = changes.map(({ message }) => message);
   throw new ProblemsError("OUTSIDE_SCHEMA", "a tenant's migrations reach outside of the tenant's schema", problems, {
     hint,
+  });
+}
+
+/**
+ * Makes sure, before anything is touched, that none of these migrations asks the catalogs for a name in whichever schema it is: for the
+ * second tenant the first one's object answers, and the migration is recorded without having done its work.
+ * @throws ProblemsError CATALOG_LOOKUP with each lookup, its file and line.
+ */
+export async function requireOwnLookups(fleet: Fleet, prepared: readonly Prepared[]): Promise<void> {
+  const { mayLookUp } = fleet.config.migrations;
+  const asking = prepared.flatMap((one) => (one.kind === "sql" && !mayLookUp.includes(one.migration.name) ? one : []));
+  const found = (await Promise.all(asking.map(refusedLookups))).flat();
+  const [first] = found;
+  if (first === undefined) return;
+  const names = [...new Set(found.map(({ migration }) => JSON.stringify(migration)))].slice(0, 3).join(", ");
+  const problems = found.map(({ message }) => message);
+  throw new ProblemsError("CATALOG_LOOKUP", "a tenant's migrations ask the catalogs without a schema", problems, {
+    hint: `nothing was touched; ${first.hint}; where it is meant: -- tenantctl-lint: allow catalog-lookup, or in the config "migrations": { "mayLookUp": [${names}] }`,
   });
 }

@@ -26,7 +26,7 @@ import type { Fleet } from "./fleet.js";
 import { settleLogins } from "./login-states.js";
 import { namesUpTo } from "./mend.js";
 import { requireRunnable, requireWritable } from "./preflight.js";
-import { namesSchemas, requireWithin } from "./reach.js";
+import { namesSchemas, requireOwnLookups, requireWithin } from "./reach.js";
 import { checkUnretired, requireUnretired, retire, retireAlone } from "./retired.js";
 import { defaultLimits, openWorkshop, type RunLimits } from "./run.js";
 import { newRunId } from "./runs.js";
@@ -81,6 +81,7 @@ export async function createTenant(
   const prepared = await requireRunnable(database, work, names, "up");
   const others = namesSchemas(prepared) ? await fleet.registry.tenants() : [];
   await requireWithin(fleet, prepared, { all: others.map(({ schema }) => schema), running: [tenant.schema] });
+  await requireOwnLookups(fleet, prepared);
   await requireNew(work).catch(async (error: unknown) => {
     throw await overtaken(fleet, tenant, error);
   });

@@ -5,6 +5,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ProblemsError, TenantctlError } from "../errors.js";
+import { refuseStrangeMarkers } from "./markers.js";
 import { MalformedFile, readSections, type Section } from "./sections.js";
 
 /** A migration's two directions in SQL. */
@@ -39,6 +40,8 @@ export interface FileProblem {
   message: string;
   /** In one line with its place, as errors say it. */
   text: string;
+  /** What to do about it, where that needs words of its own. */
+  hint?: string | undefined;
 }
 
 /** A folder of migrations as it is, with what is wrong. */
@@ -61,7 +64,7 @@ export async function readMigrations(folder: string): Promise<Migration[]> {
       "MIGRATIONS_INVALID",
       "the migrations can't be used",
       problems.map((problem) => problem.text),
-      { hint: "nothing was touched; mend the files and try again" },
+      { hint: `nothing was touched; ${problems.find(({ hint }) => hint)?.hint ?? "correct the files and try again"}` },
     );
   }
   return migrations;
@@ -98,12 +101,17 @@ export async function readFolder(folder: string): Promise<MigrationFolder> {
     try {
       migrations.push(await readMigration(file, name));
     } catch (error) {
-      if (!(error instanceof MalformedFile)) throw error;
-      problems.push({ file, line: error.line, message: error.problem, text: error.message });
+      problems.push(...problemsOf(error, file));
     }
   }
   problems.push(...orderProblems(migrations, folder));
   return { files: names.map((name) => join(folder, name)), migrations, problems };
+}
+
+function problemsOf(error: unknown, file: string): FileProblem[] {
+  if (error instanceof AggregateError) return error.errors.flatMap((one) => problemsOf(one, file));
+  if (!(error instanceof MalformedFile)) throw error;
+  return [{ file, line: error.line, message: error.problem, text: error.message, hint: error.hint }];
 }
 
 function isMigrationLike(name: string): boolean {
@@ -123,6 +131,7 @@ async function readMigration(file: string, base: string): Promise<Migration> {
     throw new MalformedFile(`can't read it: ${error.code ?? error.message}`, file, undefined, { cause: error });
   });
   const text = decode(bytes, file);
+  refuseStrangeMarkers(text, file);
   const { up, down } = readSections(text, file);
   return { kind: "sql", name, file, checksum: checksum(up.text), up, down };
 }

@@ -11,6 +11,7 @@ export const lintRules = [
   "syntax",
   "hard-coded-schema",
   "writes-shared",
+  "catalog-lookup",
   "cascade",
   "temporary-name",
   "set-context",

@@ -1,5 +1,6 @@
 // The migrations room: what lint finds in one section of a migration, and where.
 
+import { lookupHint, lookupMessage, lookupsOf } from "./catalog-lookups.js";
 import { touched } from "./effects.js";
 import { scansIndexes } from "./index-scans.js";
 import { type Body, bodyOf } from "./lint-bodies.js";
@@ -31,6 +32,8 @@ export interface LintScope {
   tenantSchemas: ReadonlySet<string>;
   /** Names of what tenant migrations may change outside of the tenant's schema. */
   mayChange: readonly string[];
+  /** This migration may look names up in the catalogs without a schema. */
+  mayLookUp: boolean;
   /** The tables and views that any of the migrations makes. */
   realNames(): Promise<ReadonlySet<string>>;
 }
@@ -74,6 +77,11 @@ export async function lintSection(section: Section, direction: "up" | "down", sc
     note("error", "temporary-name", await temporary(kind, node, scope));
     lintNames(statement, (from, to) => placesIn(text, units, from, to), scope, note);
     await lintBody(statement, text, scope, note);
+    if (scope.mayLookUp) continue;
+    for (const lookup of await lookupsOf(text, statement, units)) {
+      const severity = lookup.runs && !scope.shared ? "error" : "warning";
+      note(severity, "catalog-lookup", { message: lookupMessage(lookup), hint: lookupHint(lookup) }, lookup.at);
+    }
   }
   return spots;
 }

@@ -37,6 +37,8 @@ export interface LintOptions {
   sharedSchemas?: readonly string[];
   /** Names of what tenant migrations may change outside of the tenant's schema. */
   mayChange?: readonly string[];
+  /** Names of migrations that may look names up in the catalogs without a schema. */
+  mayLookUp?: readonly string[];
   /** Schemas that belong to tenants: no migration may name them. */
   tenantSchemas?: Iterable<string>;
   /** Looks at the sections that migrate runs alone. */
@@ -59,6 +61,7 @@ export async function lintMigrations(
     sharedSchemas: options.sharedSchemas ?? [],
     tenantSchemas: new Set(options.tenantSchemas ?? []),
     mayChange: options.mayChange ?? [],
+    mayLookUp: false,
     realNames: () => (made ??= realNames(folders.flatMap(({ migrations }) => migrations))),
   };
   const { chosen = () => true } = options;
@@ -67,8 +70,8 @@ export async function lintMigrations(
     const byFile = new Map(migrations.map((migration) => [migration.file, migration]));
     for (const file of files.filter(chosen)) {
       const migration = byFile.get(file);
-      for (const { line, message } of problems.filter((problem) => problem.file === file)) {
-        const hint = "migrate refuses it before anything is touched";
+      for (const { line, message, hint: own } of problems.filter((problem) => problem.file === file)) {
+        const hint = own ?? "migrate refuses it before anything is touched";
         result.findings.push({ severity: "error", rule: "invalid-file", file, line, column: 1, message, hint });
       }
       if (migration?.kind === "module") result.modules++;
@@ -103,7 +106,8 @@ async function lintFile(migration: SqlMigration, whole: LintScope, options: Lint
   const down = options.upOnly ? undefined : migration.down;
   const found: Placed[] = [];
   const { allowed, mayChange, unknown } = readAllowances(await readFile(file, "utf8"));
-  const scope = { ...whole, mayChange: [...whole.mayChange, ...mayChange] };
+  const mayLookUp = options.mayLookUp?.includes(migration.name) ?? false;
+  const scope = { ...whole, mayLookUp, mayChange: [...whole.mayChange, ...mayChange] };
   for (const [direction, section] of [["up", up] as const, ["down", down] as const]) {
     if (section === undefined) continue;
     const place = placer(file, section);

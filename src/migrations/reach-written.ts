@@ -60,7 +60,7 @@ export async function writtenChanges(prepared: PreparedSql, scope: WrittenScope)
   if (found.length === 0) return [];
   const { mayChange: names, allowed } = await allowancesOf(prepared);
   const left = found.filter(
-    ({ one, statement }) => !mayChange(names, one.mention?.schema, one.name) && !isAllowed(statement, allowed),
+    ({ one, statement }) => !mayChange(names, one.mention?.schema, one.name) && !isAllowed(statement.origin, allowed),
   );
   return left.map(({ one, statement }) => ({
     name: one.name,
@@ -83,9 +83,14 @@ async function allowancesOf({ migration }: Pick<Prepared, "migration">): Promise
 }
 
 // What allows lint's finding that a statement names a schema allows what the statement does there.
-const rules = ["hard-coded-schema", "writes-shared", "extension", "global-object"];
+const reachRules = ["hard-coded-schema", "writes-shared", "extension", "global-object"];
 
-function isAllowed({ origin }: Statement<Origin>, allowed: Allowances["allowed"]): boolean {
+/** Whether a comment in the file allows one of these rules for a statement. */
+export function isAllowed(
+  origin: Origin | undefined,
+  allowed: Allowances["allowed"],
+  rules: readonly string[] = reachRules,
+): boolean {
   if (origin === undefined) return false;
   const from = placeOf(origin, 0).line ?? 1;
   const to = placeOf(origin, origin.statement.end - origin.statement.start).line ?? from;
@@ -96,7 +101,7 @@ function isAllowed({ origin }: Statement<Origin>, allowed: Allowances["allowed"]
 export async function allowedIn(prepared: Prepared): Promise<string[]> {
   const { mayChange: names, allowed } = await allowancesOf(prepared);
   if (prepared.kind === "module") return names;
-  const statements = prepared.statements.filter((statement) => isAllowed(statement, allowed));
+  const statements = prepared.statements.filter(({ origin }) => isAllowed(origin, allowed));
   const mentions = await Promise.all(statements.map(({ text }) => mentionsIn(text)));
   return [...names, ...mentions.flat().map(({ schema, name }) => nameOf(schema, name))];
 }
@@ -105,7 +110,7 @@ export async function allowedIn(prepared: Prepared): Promise<string[]> {
 export async function allowedAt(origin: Origin): Promise<string[]> {
   const { section, statement, migration } = origin;
   const { mayChange: names, allowed } = await allowancesOf({ migration });
-  if (!isAllowed({ text: "", origin }, allowed)) return names;
+  if (!isAllowed(origin, allowed)) return names;
   const mentions = await mentionsIn(section.text.slice(statement.start, statement.end));
   return [
     ...names,

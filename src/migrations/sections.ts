@@ -1,6 +1,6 @@
 // The migrations room: dbmate's format, an up section and a down section in one file.
 
-import { TenantctlError } from "../errors.js";
+import { type ErrorOptionsWithHint, TenantctlError } from "../errors.js";
 import { lineAndColumnIn } from "./places.js";
 
 /** A file that is no migration, and where in it that shows. */
@@ -10,7 +10,7 @@ export class MalformedFile extends TenantctlError {
   readonly problem: string;
   readonly line: number;
 
-  constructor(problem: string, file: string, line?: number, options: { cause?: unknown } = {}) {
+  constructor(problem: string, file: string, line?: number, options: ErrorOptionsWithHint = {}) {
     super("MIGRATIONS_INVALID", `${problem} (${file}${line === undefined ? "" : `:${line}`})`, options);
     this.problem = problem;
     this.line = line ?? 1;
@@ -25,7 +25,27 @@ export interface Section {
   line: number;
 }
 
+/** A line that begins a section. */
+export interface Mark {
+  direction: "up" | "down";
+  options: string;
+  /** In UTF-16 units of the file's text. */
+  start: number;
+  /** Where the section's text begins. */
+  end: number;
+}
+
 const marker = /^[ \t]*--[ \t]*migrate:(up|down)\b[ \t]*(.*?)[ \t]*\r?$/gm;
+
+/** The markers of a file, in its order. */
+export function marksIn(text: string): Mark[] {
+  return [...text.matchAll(marker)].map((match) => ({
+    direction: match[1] as Mark["direction"],
+    options: match[2] ?? "",
+    start: match.index,
+    end: match.index + match[0].length + 1,
+  }));
+}
 
 /**
  * Splits a file into its sections. Without markers the whole file is up.
@@ -33,13 +53,7 @@ const marker = /^[ \t]*--[ \t]*migrate:(up|down)\b[ \t]*(.*?)[ \t]*\r?$/gm;
  */
 export function readSections(text: string, file: string): { up: Section; down: Section | undefined } {
   const placeOf = lineAndColumnIn(text);
-  const marks = [...text.matchAll(marker)].map((match) => ({
-    direction: match[1] as "up" | "down",
-    options: match[2] ?? "",
-    start: match.index,
-    end: match.index + match[0].length + 1,
-    line: placeOf(match.index).line,
-  }));
+  const marks = marksIn(text).map((mark) => ({ ...mark, line: placeOf(mark.start).line }));
   const [first] = marks;
   if (first === undefined) return { up: { text, transaction: true, line: 1 }, down: undefined };
   const before = text.slice(0, first.start);

@@ -71,6 +71,26 @@ describe("migrations are refused before anything is touched", () => {
     });
   });
 
+  test("for another tool's markers, and for lookups in the catalogs without a schema", async () => {
+    const goose = await projectWith({
+      ...polls,
+      "20260104000000_users.sql": "-- +goose Up\nselect 1;\n-- +goose Down\nselect 2;\n",
+    });
+    expectRefusal(await untouched(database, goose, () => goose.tenantctl(["status"])), {
+      error: [/goose's marker.*write -- migrate:up .*users\.sql:1\)/, /write -- migrate:down .*users\.sql:3\)/],
+      hint: /nothing was touched; write -- migrate:up above.*tenantctl repair$/,
+    });
+    const lookup = await projectWith({
+      ...polls,
+      "20260104000000_mood.sql":
+        "do $$ begin\n  if not exists (select 1 from pg_type where typname = 'mood') then null; end if;\nend $$;\n",
+    });
+    expectRefusal(await untouched(database, lookup, () => lookup.tenantctl(["migrate", "--dry-run"])), {
+      error: /typname 'mood' is looked up in pg_type without a schema.*_mood\.sql:2\)/,
+      hint: /nothing was touched; add "and typnamespace = .*"mayLookUp": \["20260104000000_mood"\]/,
+    });
+  });
+
   test("for a module without up, and one that can't be loaded", async () => {
     const project = await projectWith({
       ...polls,

@@ -55,6 +55,7 @@ describe("the config file", () => {
       tenant: path.join(root, "migrations/tenant"),
       shared: undefined,
       mayChange: [],
+      mayLookUp: [],
     });
     expect(config).toMatchObject({ sharedSchemas: [], appRole: undefined, transaction: "tenant" });
   });
@@ -274,7 +275,12 @@ describe("variables", () => {
     });
     const env = { SHARED: "from_env", ROLE: "" };
     const config = await load(root, { env });
-    expect(config.migrations).toEqual({ tenant: `${root}/sql/tenant`, shared: `${root}/shared`, mayChange: [] });
+    expect(config.migrations).toEqual({
+      tenant: `${root}/sql/tenant`,
+      shared: `${root}/shared`,
+      mayChange: [],
+      mayLookUp: [],
+    });
     expect(config).toMatchObject({ sharedSchemas: ["from_env"], appRole: "app" });
     expect(config.database()).toMatchObject({ host: "h", password: "a b", source: "tenants.config.json" });
     expect(env).toEqual({ SHARED: "from_env", ROLE: "" });
