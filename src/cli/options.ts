@@ -126,6 +126,7 @@ type LimitOptions = {
   statementTimeout?: number;
   lockWait?: number;
   retries?: number;
+  wait?: number;
 };
 
 export const limitHelp = {
@@ -136,6 +137,10 @@ export const limitHelp = {
   ],
   lockWait: ["--lock-wait <duration>", "how long to wait for a tenant that another run works on (default: 60s)"],
   retries: ["--retries <n>", "how often to try lock timeouts, deadlocks and lost connections again (default: 3)"],
+  wait: [
+    "--wait <duration>",
+    "how long to wait for a database that can't be reached (default: 10s in a run, 0 before it)",
+  ],
   concurrency: ["--concurrency <n>", "how many tenants at once (default: 4)"],
 } as const;
 
@@ -145,7 +150,8 @@ export function withLimits<Args extends unknown[], Options extends OptionValues>
     .option(...limitHelp.concurrency, count)
     .option(...limitHelp.lockTimeout, duration)
     .option(...limitHelp.lockWait, duration)
-    .option(...limitHelp.retries, countFromZero);
+    .option(...limitHelp.retries, countFromZero)
+    .option(...limitHelp.wait, duration);
   return command as Command<Args, Options & LimitOptions>; // what they add, said here: the compiler takes minutes to find it out
 }
 
@@ -171,6 +177,7 @@ export function limitsOf(options: LimitOptions, stop: AbortSignal) {
     ...(options.statementTimeout === undefined ? {} : { statementTimeoutMs: options.statementTimeout }),
     ...(options.lockWait === undefined ? {} : { lockWaitMs: options.lockWait }),
     ...(options.retries === undefined ? {} : { retries: options.retries }),
+    ...(options.wait === undefined ? {} : { waitMs: options.wait }),
     stop,
   };
 }

@@ -18,6 +18,7 @@ export interface CommonOptions {
   verbose?: true;
   color: boolean;
   concurrency?: number;
+  wait?: number;
   reporter?: "github";
 }
 
@@ -67,6 +68,8 @@ export async function runCommand(
         database: options.database,
         concurrency: options.concurrency,
         report: drawing.report,
+        waitMs: options.wait,
+        stop: signals.stop,
       });
       return fleet;
     };

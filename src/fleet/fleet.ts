@@ -4,6 +4,7 @@ import { type Config, type LoadOptions, loadConfig } from "../config/load.js";
 import { type Database, openDatabase } from "../database/database.js";
 import type { Reporter } from "../events.js";
 import { openRegistry, type Registry } from "../registry/registry.js";
+import { untilReached } from "./outage.js";
 
 /** How many tenants are worked on at once, unless told otherwise. The server's processors are the limit. */
 export const defaultConcurrency = 4;
@@ -36,6 +37,10 @@ export interface FleetOptions extends LoadOptions {
   report?: Reporter;
   /** How many tenants are worked on at once; at least 1. */
   concurrency?: number;
+  /** How long the database is waited for where it can't be reached, in milliseconds. Default: not at all. */
+  waitMs?: number;
+  /** Aborting it ends that wait. */
+  stop?: AbortSignal;
 }
 
 /**
@@ -61,7 +66,8 @@ export async function openFleet(options: FleetOptions = {}): Promise<Fleet> {
       for (const message of settings.warnings) report({ type: "warning", message });
     }
     // One more than there are workers, for what is written beside them.
-    current = await openDatabase(settings, { direct: config.directDatabase(), maxConnections: concurrency + 1 });
+    const connections = { direct: config.directDatabase(), maxConnections: concurrency + 1 };
+    current = await untilReached(() => openDatabase(settings, connections), options, report);
     return current;
   }
   const database = () => (opened ??= open());

@@ -10,6 +10,7 @@ import type { Target } from "../migrations/transaction.js";
 import type { Tenant } from "../registry/registry.js";
 import type { Fleet } from "./fleet.js";
 import { isolationOf } from "./isolation.js";
+import { defaultWaitMs } from "./outage.js";
 import { concurrencyFor, lockTableConcern } from "./preflight.js";
 import { reachOf } from "./reach.js";
 import { askGate, failureBudget, planWaves, type Rollout, type Wave } from "./rollout.js";
@@ -27,13 +28,17 @@ export interface RunLimits {
   lockWaitMs?: number;
   /** How often lock timeouts, deadlocks and lost connections are tried again. Default 3. */
   retries?: number;
+  /**
+   * How long a server that no longer answers is waited for, before the run stops. Default 10 s; with `retries` 0 it is not waited for.
+   */
+  waitMs?: number;
   /** Aborting it starts no more tenants. */
   stop?: AbortSignal;
 }
 
 export const defaultLimits = { lockTimeoutMs: 5_000, statementTimeoutMs: 0, lockWaitMs: 60_000, retries: 3 };
 
-export type Stopped = "shared" | "preflight" | "canary" | "gate" | "max-failures" | "signal";
+export type Stopped = "shared" | "preflight" | "canary" | "gate" | "max-failures" | "signal" | "database";
 
 /** What came of a run. Tenants that were current from the start are counted, and not listed. */
 export interface RunResult {
@@ -106,10 +111,12 @@ export async function carryOut(
       ...defaultLimits,
       ...options,
       concurrency,
+      waitMs: options.waitMs ?? (options.retries === 0 ? 0 : defaultWaitMs),
       stop: brake.signal,
       isInterrupted: fleet.isInterrupted,
       outcome: plan.direction === "up" ? "migrated" : "reverted",
       onStart: (name) => fleet.report({ type: "tenant-started", name }),
+      onGone: (failure) => brake.pull("database", failure),
       onWait: (name, failure) => fleet.report({ type: "tenant-waiting", name, failure }),
       async onResult(result) {
         worked.push(result);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, TenantctlError } from "../errors.js";
 import type { Failure } from "../events.js";
 import { MigrationFailure } from "../migrations/failure.js";
+import { askAgainMs, isRefusedConnection, Outage } from "./outage.js";
 
 /** What came of one tenant. */
 export interface TenantResult {
@@ -42,12 +43,16 @@ export interface WorkOptions {
   lockWaitMs: number;
   /** How often what may pass (lock timeouts, deadlocks, lost connections) is tried again. */
   retries: number;
+  /** How long a server that no longer answers anybody is waited for, in milliseconds. */
+  waitMs: number;
   /** When it says so, no more tenants are started, and those left are skipped. */
   stop?: AbortSignal | undefined;
   /** Whether what is under way was cancelled by us: a tenant that was rolled back for it is skipped, and has not failed. */
   isInterrupted(): boolean;
   outcome: "migrated" | "reverted";
   onStart(name: string): void;
+  /** Called once the server has been gone for too long; it is to see to it that `stop` says so. */
+  onGone(failure: Failure): void;
   /** Called when a tenant goes back to the end of the queue. */
   onWait(name: string, failure: Failure): void;
   /** Called with each result as soon as there is one. */
@@ -60,12 +65,15 @@ interface Waiting {
   attempts: number;
   startedAt: number | undefined;
   readyAt: number;
+  /** Its connection was lost: it is at its old version or at the new one, until somebody looks. */
+  lost?: Failure;
 }
 
 /** Works through the jobs. Resolves to one result for each, in their order; throws only what is nobody's failure but ours. */
 export async function workThrough(jobs: readonly Job[], options: WorkOptions): Promise<TenantResult[]> {
   const results = new Map<Job, TenantResult>();
   const queue: Waiting[] = jobs.map((job) => ({ job, done: [], attempts: 0, startedAt: undefined, readyAt: 0 }));
+  const outage = new Outage(options.waitMs);
   let pausedUntil = 0;
   async function finish(waiting: Waiting, outcome: TenantResult["outcome"], error?: Failure) {
     const { name, schema } = waiting.job.tenant;
@@ -84,7 +92,7 @@ export async function workThrough(jobs: readonly Job[], options: WorkOptions): P
   async function worker() {
     for (let waiting = takeReady(queue); waiting !== undefined; waiting = takeReady(queue)) {
       if (options.stop?.aborted) {
-        await finish(waiting, waiting.done.length > 0 ? options.outcome : "skipped");
+        await leave(waiting);
         continue;
       }
       const readyAt = Math.max(waiting.readyAt, pausedUntil);
@@ -92,25 +100,50 @@ export async function workThrough(jobs: readonly Job[], options: WorkOptions): P
       await attempt(waiting);
     }
   }
+  // What was not begun, or was rolled back, is skipped.
+  async function leave(waiting: Waiting) {
+    if (waiting.lost !== undefined) await finish(waiting, "failed", waiting.lost);
+    else await finish(waiting, waiting.done.length > 0 ? options.outcome : "skipped");
+  }
+  function putOff(waiting: Waiting, ms: number) {
+    waiting.readyAt = Date.now() + ms;
+    queue.push(waiting);
+  }
   async function attempt(waiting: Waiting) {
     if (waiting.startedAt === undefined) options.onStart(waiting.job.tenant.name);
     waiting.startedAt ??= Date.now();
     try {
       const changed = await waiting.job.perform(waiting.done);
+      outage.answered();
       await finish(waiting, changed || waiting.done.length > 0 ? options.outcome : "current");
     } catch (error) {
       const failure = failureOf(error);
-      if (options.isInterrupted() && wasCancelled(error)) {
-        return await finish(waiting, waiting.done.length > 0 ? options.outcome : "skipped");
+      if (isRefusedConnection(failure)) return await wait(waiting, failure);
+      if (failure.code === "CONNECTION_LOST") waiting.lost = failure;
+      else {
+        outage.answered();
+        delete waiting.lost;
       }
+      if (options.isInterrupted() && wasCancelled(error)) return await leave(waiting);
       if (!mayPass(failure, waiting, options)) return await finish(waiting, "failed", failure);
       waiting.attempts++;
-      // A server that went away takes a while to come back, and until then every tenant would fail.
-      if (connection.has(failure.code)) pausedUntil = Date.now() + 10 * backoffMs(waiting.attempts);
-      waiting.readyAt = Date.now() + backoffMs(waiting.attempts);
-      queue.push(waiting);
+      if (failure.code === "CONNECTION_LOST") pausedUntil = Date.now() + askAgainMs; // the others would lose theirs, too
+      putOff(waiting, backoffMs(waiting.attempts));
       options.onWait(waiting.job.tenant.name, failure);
     }
+  }
+  // A server that went away takes a while to come back, and until then nobody gets a connection.
+  async function wait(waiting: Waiting, failure: Failure) {
+    const { name } = waiting.job.tenant;
+    const outcome = outage.refused(name, jobs.length - results.size);
+    if (outcome === "over") {
+      options.onGone(failure);
+      return await leave(waiting);
+    }
+    if (options.waitMs === 0) return await finish(waiting, "failed", failure);
+    pausedUntil = Date.now() + askAgainMs;
+    putOff(waiting, askAgainMs);
+    if (outcome === "new") options.onWait(name, failure);
   }
   const workers = Math.max(1, Math.min(options.concurrency, jobs.length));
   await Promise.all(Array.from({ length: workers }, worker));
@@ -158,12 +191,11 @@ function wasCancelled(error: unknown): boolean {
 
 // Class 08 comes from a server that another server can't be reached from.
 const passing = new Set(["55P03", "40P01", "40001"]);
-const connection = new Set<ErrorCode>(["CONNECTION_LOST", "DATABASE_UNREACHABLE", "DATABASE_REFUSED"]);
 
 function mayPass(failure: Failure, waiting: Waiting, options: WorkOptions): boolean {
   if (failure.code === "LOCKED") return Date.now() - (waiting.startedAt ?? 0) < options.lockWaitMs;
   const state = failure.sqlState ?? "";
-  const passes = connection.has(failure.code) || passing.has(state) || state.startsWith("08");
+  const passes = failure.code === "CONNECTION_LOST" || passing.has(state) || state.startsWith("08");
   return passes && waiting.attempts < options.retries;
 }
 

@@ -38,7 +38,8 @@ export function refuseStrangeMarkers(text: string, file: string): void {
     ({ heading, direction, end }) =>
       (!heading || isPair) && !["nothing", direction].includes(sectionBehind(text, end, marks)),
   );
-  if (strange.length === 0) return;
+  // Without a marker of a down part all of it is meant to run, as it does.
+  if (strange.every(({ tool, direction }) => tool !== undefined && direction === "up") && marks.length === 0) return;
   const placeOf = lineAndColumnIn(text);
   throw new AggregateError(
     strange.map(({ tool, direction, start, end }) => {

@@ -32,6 +32,16 @@ describe("exit code 3, and nothing touched, where the database", () => {
     });
   });
 
+  test("is not there for longer than --wait", async () => {
+    const port = String(await freePort());
+    const result = await project.tenantctl(["migrate", "--wait", "1s", "--database", urlWith({ port, password })]);
+    expect(result).toMatchObject({ code: 3, stdout: "" });
+    expect(result.stderr).toMatch(
+      /^warning: .*connection refused.*waiting for it\nerror: .*connection refused.*\nhint: .*\n$/,
+    );
+    expect(result.stderr).not.toContain(password);
+  });
+
   test("is on a host that nobody knows", async () => {
     const result = await project.tenantctl(["migrate", "--database", urlWith({ hostname: "nohost.invalid" })]);
     expectRefusal(result, { code: 3, error: /nohost\.invalid/, hint: /host/ });

@@ -142,6 +142,10 @@ describe("files that are right are read:", () => {
     expect(await problemsOf({ "1_a.sql": text, "2_b.sql": `-- migrate:up\n${text}-- migrate:down\n` })).toEqual([]);
   });
 
+  test.each(["-- +goose Up", "-- Up Migration", "-- +migrate Up"])("of %s alone: all of it is up", async (up) => {
+    expect(await problemsOf({ "1_a.sql": `${up}\n${create}` })).toEqual([]);
+  });
+
   test.each(["-- Down Migration", "-- migrate:dwon", "-- @UNDO", "-- +goose Down"])(
     "with a note how to undo it, in comments, behind %s",
     async (down) => {
