@@ -18,6 +18,9 @@ const operations = Number(process.env.TENANTCTL_DRILL_OPERATIONS ?? 2_400);
 const names = Array.from({ length: 50 }, (_, at) => `tenant_${at}`);
 const workers = 20;
 
+/** A tenant whose role is not there: what it sends is never to be done. */
+const roleless = "roleless";
+
 interface Drill {
   tenancy: Tenancy;
   isSession: boolean;
@@ -198,10 +201,19 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
         (select string_agg(statement, ' ') from pg_prepared_statements where name like 'mine_%') as prepared,
         (select string_agg(channel, ' ') from pg_listening_channels() channel) as channels,
         (select string_agg(objid::text, ' ') from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and classid = 7) as locks`;
-      // A text of several statements, one, and one with values have each their own way of discarding.
-      const asked: unknown = await tenancy.query(anyOf([`begin; ${ask}; commit`, ask]), valuesOrNone()).catch(
-        (error) => (error.code === "42601" ? tenancy.query(ask, []) : Promise.reject(error)), // values are for one statement
-      );
+      const client = await tenancy.pool.connect();
+      let asked: unknown;
+      try {
+        // What discards in front of a statement may be undone with it.
+        if (Math.random() < 0.5)
+          await failing(client.query(anyOf(["select 1; select 1 / 0", "select 1 / 0"])), "22012");
+        // A text of several statements, one, and one with values have each their own way of discarding.
+        asked = await client.query(anyOf([`begin; ${ask}; commit`, ask]), valuesOrNone()).catch(
+          (error) => (error.code === "42601" ? client.query(ask, []) : Promise.reject(error)), // values are for one statement
+        );
+      } finally {
+        client.release();
+      }
       for (const { setting, session, prepared, channels, locks } of rowsOf(asked)) {
         const mine = setting === me;
         if (!mine && setting) found.push(`traces: ${me} found a setting of ${setting}`);
@@ -224,6 +236,38 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
         ? tenancy.query(`begin; ${ask}; commit`)
         : tenancy.query(ask, valuesOrNone()));
       for (const { role } of rowsOf(asked)) if (role !== roleOf(me)) found.push(`role: ${me} had ${role}`);
+    },
+  },
+  handed: {
+    weight: 5,
+    async run({ tenancy, other, found }) {
+      const client = await tenancy.pool.connect();
+      try {
+        const asked = tenancy.withTenant(other, () => client.query(whose));
+        const rows = await asked.then(rowsOf, (error) => {
+          if (error.code !== "OTHER_TENANT") throw error;
+          return [];
+        });
+        for (const { owner } of rows) if (owner !== other) found.push(`handed: ${other} read a row of ${owner}`);
+      } finally {
+        client.release();
+      }
+    },
+  },
+  roleless: {
+    weight: 5,
+    async run({ tenancy, found, roleOf }) {
+      if (roleOf === undefined) return;
+      await tenancy.withTenant(roleless, async () => {
+        const client = await tenancy.pool.connect();
+        try {
+          await expect(client.query("begin; select 1")).rejects.toThrow("does not exist");
+          const asked = await client.query(`rollback; ${whose}`).catch(() => []);
+          for (const { owner } of rowsOf(asked)) found.push(`roleless: it read a row of ${owner}`);
+        } finally {
+          client.release();
+        }
+      });
     },
   },
   chained: {
@@ -440,7 +484,7 @@ describe.each(servers())("PostgreSQL $major", (server) => {
   const open = (way: string) =>
     openTenancy(
       way === "behind pgbouncer" ? pooler : database,
-      names.map((name) => ({ name, schema: name, hosts: [], labels: {}, state: "active" as const })),
+      [...names, roleless].map((name) => ({ name, schema: name, hosts: [], labels: {}, state: "active" as const })),
       { maxConnections: 5, isolation: way === "with roles" ? "role" : "schema" },
     );
 
