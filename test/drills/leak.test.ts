@@ -193,7 +193,7 @@ const operationsByName: Record<string, { weight: number; run(turn: Turn): Promis
     },
   },
   traces: {
-    weight: 10,
+    weight: 20,
     async run({ tenancy, me, found, isSession }) {
       // What is not discarded behind a pooler is said in the README.
       if (!isSession) return;
